@@ -1,0 +1,37 @@
+/* The few things needed from a cryptography library. crypto.c is the one file that calls mbedTLS for
+ * them, so that its versions (2.28 on Debian 12, 3.6 on Debian 13) differ in one place.
+ *
+ * Thread-safe: no state is shared between threads. */
+#ifndef TIDEGATE_CRYPTO_H
+#define TIDEGATE_CRYPTO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define CRYPTO_SHA1_SIZE   20
+#define CRYPTO_SHA256_SIZE 32
+
+/* One-shot SHA-1, for Sec-WebSocket-Accept only. 0 or -EIO. */
+int crypto_sha1(const void *data, size_t len, uint8_t out[CRYPTO_SHA1_SIZE]);
+
+/* Base64 with padding (RFC 4648 section 4), terminated. 0, or -ENOSPC. */
+int crypto_base64_encode(const void *data, size_t len, char *out, size_t size);
+
+/* Strict decode; `*out_len` bytes. 0, -EINVAL if it is not base64, -ENOSPC. */
+int crypto_base64_decode(const char *text, size_t len, uint8_t *out, size_t size, size_t *out_len);
+
+/* Unpredictable bytes from a CSPRNG seeded by the system. 0 or -EIO. Any length. */
+int crypto_random(void *out, size_t len);
+
+/* Incremental SHA-256. crypto_sha256_new returns NULL when out of memory; finish writes the digest
+ * and frees; free abandons (NULL is fine). */
+struct crypto_sha256;
+struct crypto_sha256 *crypto_sha256_new(void);
+void crypto_sha256_update(struct crypto_sha256 *h, const void *data, size_t len);
+void crypto_sha256_finish(struct crypto_sha256 *h, uint8_t out[CRYPTO_SHA256_SIZE]);
+void crypto_sha256_free(struct crypto_sha256 *h);
+
+/* Lower-case hex of `len` bytes, terminated: `out` has 2 * len + 1. */
+void crypto_hex(const uint8_t *data, size_t len, char *out);
+
+#endif

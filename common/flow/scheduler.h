@@ -1,0 +1,61 @@
+/* Time and order, without a clock: deadlines, and tasks that run at the end of the loop's turn.
+ *
+ * One a loop. io/loop.c feeds it the real time, tests a virtual one. Nothing here allocates: deadlines and
+ * tasks are members of the structures they serve. Not thread-safe: each belongs to one loop.
+ *
+ * Deadlines are meant to be armed rarely. What every byte restarts (an idle timer) keeps a time stamp
+ * instead, and looks at it when the deadline fires. */
+#ifndef TIDEGATE_SCHEDULER_H
+#define TIDEGATE_SCHEDULER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct deadline;
+struct task;
+
+struct scheduler {
+    uint64_t now_ms; /* monotonic; as of the last scheduler_advance */
+    struct deadline *root;
+    struct task *first, **tail;
+};
+
+struct deadline {
+    uint64_t at_ms;
+    void (*fire)(struct deadline *d); /* d is cleared before; it may be set again, or freed */
+    bool is_set;
+    struct deadline *child, *sibling, **link; /* pairing heap, private */
+};
+
+struct task {
+    void (*run)(struct task *t); /* t is out of the list before; it may be deferred again, or freed */
+    bool is_queued;
+    struct task *next;
+};
+
+void scheduler_init(struct scheduler *s, uint64_t now_ms);
+
+/* Moves time to `now_ms` (never back) and fires all that is due, earliest first. */
+void scheduler_advance(struct scheduler *s, uint64_t now_ms);
+
+/* The time of the earliest deadline; false if there is none. */
+bool scheduler_next(const struct scheduler *s, uint64_t *at_ms);
+
+/* Runs the deferred tasks, those deferred by them too. The loop calls it before it sleeps. */
+void scheduler_run_tasks(struct scheduler *s);
+bool scheduler_has_tasks(const struct scheduler *s);
+
+/* Not set, and set to no time. */
+void deadline_init(struct deadline *d, void (*fire)(struct deadline *d));
+/* Arms, or arms anew, `delay_ms` from now. */
+void deadline_set(struct scheduler *s, struct deadline *d, uint64_t delay_ms);
+/* Harmless if not set. */
+void deadline_clear(struct scheduler *s, struct deadline *d);
+
+void task_init(struct task *t, void (*run)(struct task *t));
+/* Runs once at the end of this turn, in the order of deferral; harmless if already queued. */
+void task_defer(struct scheduler *s, struct task *t);
+/* Takes it out of the list; harmless if not queued. */
+void task_cancel(struct scheduler *s, struct task *t);
+
+#endif
