@@ -9,21 +9,22 @@
  *   full       more was written than the layer below takes at once: the rest is kept, write no more
  *   lower      the duplex under a duplex: the TCP connection under a WebSocket
  *
- * The relay (relay.h) joins two of these and knows nothing else. To add a transport, write the six calls,
- * tell the five events, and run tests/unit/test_duplex_contract.c over it.
+ * The relay (relay.h) joins two of these and knows nothing else. To add a transport, write the six
+ * calls, tell the five events, and run tests/unit/test_duplex_contract.c over it.
  *
  * Rules
- *   - No call calls back into its owner. Events come from the loop: from a socket, a deadline or a task.
- *   - The life of a duplex ends with exactly one of: the owner's close(), the owner's abort(), the event
- *     on_abort. After it the owner does not touch the duplex, and hears nothing more from it. What is left
- *     to do (flush, wait for the peer, free) the duplex does alone, bounded by its linger time. Memory is
- *     freed at the end of the loop's turn at the earliest.
+ *   - No call calls back into its owner. Events come from the loop: from a socket, a deadline or a
+ * task.
+ *   - The life of a duplex ends with exactly one of: the owner's close(), the owner's abort(), the
+ * event on_abort. After it the owner does not touch the duplex, and hears nothing more from it.
+ * What is left to do (flush, wait for the peer, free) the duplex does alone, bounded by its linger
+ * time. Memory is freed at the end of the loop's turn at the earliest.
  *   - A new duplex is paused: the owner sets itself with duplex_own, then calls resume().
  *   - After pause() the rest of the read under way may still come as on_data, on_end or on_abort.
- *   - Ends travel behind bytes; on_abort comes behind the bytes that came before the failure, as long as the
- *     owner takes them within the linger time.
- *   - Data spans belong to the callee for the call: on_data may change them, write() too (a client masks
- *     in place). They are not valid afterwards.
+ *   - Ends travel behind bytes; on_abort comes behind the bytes that came before the failure, as
+ * long as the owner takes them within the linger time.
+ *   - Data spans belong to the callee for the call: on_data may change them, write() too (a client
+ * masks in place). They are not valid afterwards.
  *   - Nothing here fails: a stream that cannot go on tells on_abort. Contracts are asserted. */
 #ifndef TIDEGATE_DUPLEX_H
 #define TIDEGATE_DUPLEX_H
@@ -36,13 +37,14 @@
 struct duplex;
 
 struct duplex_ops {
-    /* Takes all bytes. True: full, on_drain will come. Not after finish(). Once the duplex has failed
-     * (on_abort may still be on its way behind data) the bytes go nowhere: false. */
+    /* Takes all bytes. True: full, on_drain will come. Not after finish(). Once the duplex has
+     * failed (on_abort may still be on its way behind data) the bytes go nowhere: false. */
     bool (*write)(struct duplex *d, const struct span *spans, size_t count);
-    /* Ends our side behind everything written; reading goes on. Again: harmless. on_finished follows. */
+    /* Ends our side behind everything written; reading goes on. Again: harmless. on_finished
+     * follows. */
     void (*finish)(struct duplex *d);
-    /* The peer is to see a break, never an end: what was written before goes first if the peer takes it
-     * within the linger time, a finish() that has not been carried out does not. Frees. */
+    /* The peer is to see a break, never an end: what was written before goes first if the peer
+     * takes it within the linger time, a finish() that has not been carried out does not. Frees. */
     void (*abort)(struct duplex *d, struct cause cause);
     /* Stop and go on reading. Both harmless when already so. */
     void (*pause)(struct duplex *d);
@@ -53,12 +55,12 @@ struct duplex_ops {
 
 struct duplex_events {
     void (*on_data)(void *owner, struct span data); /* len > 0 */
-    void (*on_end)(void *owner);                    /* the peer's side is complete; once, no data after */
+    void (*on_end)(void *owner); /* the peer's side is complete; once, no data after */
     void (*on_abort)(void *owner, struct cause cause); /* broken; once, last; `where` is not set */
-    void (*on_drain)(void *owner);                  /* no longer full */
-    /* Our side is complete: all that was written and the end behind it have been accepted. TCP: by the
-     * kernel. WebSocket server: FIN by the kernel. WebSocket client: the server's Close 1000, which
-     * confirms the far end (docs/protocol.md section 5). Once. */
+    void (*on_drain)(void *owner);                     /* no longer full */
+    /* Our side is complete: all that was written and the end behind it have been accepted. TCP: by
+     * the kernel. WebSocket server: FIN by the kernel. WebSocket client: the server's Close 1000,
+     * which confirms the far end (docs/protocol.md section 5). Once. */
     void (*on_finished)(void *owner);
 };
 

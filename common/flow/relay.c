@@ -1,1 +1,232 @@
 #include "relay.h"
+
+#include <assert.h>
+
+/* The two sides of one relay, and the way that begins at each. */
+
+static struct relay_way *way_from(struct relay *r, enum relay_side side)
+{
+    return side == RELAY_CLIENT ? &r->up : &r->down;
+}
+
+static struct relay_way *opposite(struct relay_way *w)
+{
+    return w == &w->relay->up ? &w->relay->down : &w->relay->up;
+}
+
+static enum relay_side side_of(const struct relay_way *w)
+{
+    return w == &w->relay->up ? RELAY_CLIENT : RELAY_BACKEND;
+}
+
+static bool is_complete(const struct relay_way *w)
+{
+    return w->has_ended && w->is_finished;
+}
+
+/* ---- the end ---- */
+
+static void run_done(struct task *t)
+{
+    struct relay *r = container_of(t, struct relay, done);
+    struct relay_report report = {
+        .cause = r->cause,
+        .bytes = {r->up.bytes, r->down.bytes},
+        .has_ended = {r->up.has_ended, r->down.has_ended},
+        .has_first_end = r->has_first_end,
+        .first_end = r->first_end,
+        .pauses = {r->up.pauses, r->down.pauses},
+    };
+    if (r->has_first_end)
+        report.half_closed_ms = r->second_end_ms - r->first_end_ms;
+    r->on_done(r, &report);
+}
+
+static void relay_over(struct relay *r, struct cause cause)
+{
+    r->is_over = true;
+    r->cause = cause;
+    if (!(r->up.has_ended && r->down.has_ended))
+        r->second_end_ms = r->scheduler->now_ms;
+    deadline_clear(r->scheduler, &r->idle);
+    task_defer(r->scheduler, &r->done);
+}
+
+void relay_abort(struct relay *r, struct cause cause)
+{
+    if (r->is_over)
+        return;
+    duplex_abort(r->up.from, cause);
+    duplex_abort(r->down.from, cause);
+    relay_over(r, cause);
+}
+
+/* ---- the idle timer: a time stamp that every byte moves, and a deadline that looks at it ---- */
+
+static uint64_t idle_limit(const struct relay *r)
+{
+    return r->has_first_end ? r->limits->half_closed_ms : r->limits->idle_ms;
+}
+
+static void relay_watch_idle(struct relay *r)
+{
+    uint64_t limit = idle_limit(r);
+    if (limit == 0) {
+        deadline_clear(r->scheduler, &r->idle);
+        return;
+    }
+    uint64_t idle_ms = r->scheduler->now_ms - r->last_byte_ms;
+    deadline_set(r->scheduler, &r->idle, limit > idle_ms ? limit - idle_ms : 0);
+}
+
+static void fire_idle(struct deadline *d)
+{
+    struct relay *r = container_of(d, struct relay, idle);
+    if (r->scheduler->now_ms - r->last_byte_ms < idle_limit(r)) {
+        relay_watch_idle(r);
+        return;
+    }
+    relay_abort(r, (struct cause){.what = r->has_first_end ? CAUSE_HALF_CLOSED : CAUSE_IDLE});
+}
+
+/* ---- data in, data out; full out, pause in ---- */
+
+static void way_data(struct relay_way *w, struct span data)
+{
+    struct relay *r = w->relay;
+    assert(!w->has_ended);
+    r->last_byte_ms = r->scheduler->now_ms;
+    w->bytes += data.len;
+    if (duplex_write(w->to, &data, 1) && !w->is_paused) {
+        w->is_paused = true;
+        w->pauses++;
+        duplex_pause(w->from);
+    }
+}
+
+static void way_drained(struct relay_way *w)
+{
+    w->relay->last_byte_ms = w->relay->scheduler->now_ms;
+    if (!w->is_paused)
+        return;
+    w->is_paused = false;
+    duplex_resume(w->from);
+}
+
+/* ---- end in, end out ---- */
+
+static void way_ended(struct relay_way *w)
+{
+    struct relay *r = w->relay;
+    assert(!w->has_ended);
+    w->has_ended = true;
+    r->last_byte_ms = r->second_end_ms = r->scheduler->now_ms;
+    if (!r->has_first_end) {
+        r->has_first_end = true;
+        r->first_end = side_of(w);
+        r->first_end_ms = r->scheduler->now_ms;
+        relay_watch_idle(r);
+    }
+    duplex_finish(w->to);
+}
+
+static void way_finished(struct relay_way *w)
+{
+    struct relay *r = w->relay;
+    r->last_byte_ms = r->scheduler->now_ms;
+    w->is_finished = true;
+    if (!is_complete(w) || !is_complete(opposite(w)))
+        return;
+    /* The backend first: what Close 1000 tells the client has then been done. */
+    duplex_close(r->down.from);
+    duplex_close(r->up.from);
+    relay_over(r, (struct cause){.what = CAUSE_OK});
+}
+
+/* ---- break in, break out ---- */
+
+static void way_broken(struct relay_way *w, struct cause cause)
+{
+    cause.where = side_of(w) == RELAY_CLIENT ? CAUSE_AT_CLIENT : CAUSE_AT_BACKEND;
+    duplex_abort(w->to, cause); /* `from` is gone already */
+    relay_over(w->relay, cause);
+}
+
+/* ---- events: those of a side's peer belong to the way from it, those of our writing to the way to
+ * it ---- */
+
+static void client_on_data(void *owner, struct span data)
+{
+    way_data(way_from(owner, RELAY_CLIENT), data);
+}
+
+static void client_on_end(void *owner)
+{
+    way_ended(way_from(owner, RELAY_CLIENT));
+}
+
+static void client_on_abort(void *owner, struct cause cause)
+{
+    way_broken(way_from(owner, RELAY_CLIENT), cause);
+}
+
+static void client_on_drain(void *owner)
+{
+    way_drained(way_from(owner, RELAY_BACKEND));
+}
+
+static void client_on_finished(void *owner)
+{
+    way_finished(way_from(owner, RELAY_BACKEND));
+}
+
+static void backend_on_data(void *owner, struct span data)
+{
+    way_data(way_from(owner, RELAY_BACKEND), data);
+}
+
+static void backend_on_end(void *owner)
+{
+    way_ended(way_from(owner, RELAY_BACKEND));
+}
+
+static void backend_on_abort(void *owner, struct cause cause)
+{
+    way_broken(way_from(owner, RELAY_BACKEND), cause);
+}
+
+static void backend_on_drain(void *owner)
+{
+    way_drained(way_from(owner, RELAY_CLIENT));
+}
+
+static void backend_on_finished(void *owner)
+{
+    way_finished(way_from(owner, RELAY_CLIENT));
+}
+
+static const struct duplex_events client_events = {client_on_data, client_on_end, client_on_abort,
+                                                   client_on_drain, client_on_finished};
+static const struct duplex_events backend_events = {
+    backend_on_data, backend_on_end, backend_on_abort, backend_on_drain, backend_on_finished};
+
+void relay_start(struct relay *r, struct scheduler *s, struct duplex *client,
+                 struct duplex *backend, const struct relay_limits *limits,
+                 void (*on_done)(struct relay *r, const struct relay_report *report))
+{
+    *r = (struct relay){
+        .up = {.from = client, .to = backend, .relay = r},
+        .down = {.from = backend, .to = client, .relay = r},
+        .scheduler = s,
+        .limits = limits,
+        .on_done = on_done,
+        .last_byte_ms = s->now_ms,
+    };
+    deadline_init(&r->idle, fire_idle);
+    task_init(&r->done, run_done);
+    duplex_own(client, &client_events, r);
+    duplex_own(backend, &backend_events, r);
+    relay_watch_idle(r);
+    duplex_resume(client);
+    duplex_resume(backend);
+}

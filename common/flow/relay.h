@@ -1,30 +1,34 @@
-/* The relay: two duplexes joined. Data in, data out; end in, end out; break in, break out; full out,
- * pause in. Half-close is translated here and nowhere else.
+/* The relay: two duplexes joined. Data in, data out; end in, end out; break in, break out; full
+ * out, pause in. Half-close is translated here and nowhere else.
  *
- * Knows nothing of sockets or WebSocket. Each direction is an object of its own (struct relay_way) with a
- * status of its own; the relay only watches two statuses. */
+ * Knows nothing of sockets or WebSocket. Each direction is an object of its own (struct relay_way)
+ * with a status of its own; the relay only watches two statuses. */
 #ifndef TIDEGATE_RELAY_H
 #define TIDEGATE_RELAY_H
 
 #include "duplex.h"
 #include "scheduler.h"
 
-enum relay_side { RELAY_CLIENT, RELAY_BACKEND }; /* as in enum cause_where: who connected to us, to whom we */
+enum relay_side {
+    RELAY_CLIENT,
+    RELAY_BACKEND
+}; /* as in enum cause_where: who connected to us, to whom we */
 
 struct relay_limits {
-    uint64_t idle_ms;        /* no byte either way while both directions are open; 0: no limit */
-    uint64_t half_closed_ms; /* no byte since one direction ended; every byte restarts it; 0: no limit */
+    uint64_t idle_ms; /* no byte either way while both directions are open; 0: no limit */
+    uint64_t
+        half_closed_ms; /* no byte since one direction ended; every byte restarts it; 0: no limit */
 };
 
 /* How it went, for the log and the counters. */
 struct relay_report {
-    struct cause cause;         /* CAUSE_OK, or the first failure seen */
-    uint64_t bytes[2];          /* [RELAY_CLIENT]: up, from the client; [RELAY_BACKEND]: down */
-    bool has_ended[2];          /* that side said it was complete */
-    bool has_first_end;         /* somebody ended: */
-    enum relay_side first_end;  /* who did first */
-    uint64_t half_closed_ms;    /* from the first end to the second, or to the end of all; 0 if none */
-    uint64_t pauses[2];         /* how often that side was paused because the other was full */
+    struct cause cause;        /* CAUSE_OK, or the first failure seen */
+    uint64_t bytes[2];         /* [RELAY_CLIENT]: up, from the client; [RELAY_BACKEND]: down */
+    bool has_ended[2];         /* that side said it was complete */
+    bool has_first_end;        /* somebody ended: */
+    enum relay_side first_end; /* who did first */
+    uint64_t half_closed_ms; /* from the first end to the second, or to the end of all; 0 if none */
+    uint64_t pauses[2];      /* how often that side was paused because the other was full */
 };
 
 struct relay;
@@ -51,16 +55,17 @@ struct relay {
     enum relay_side first_end;
 };
 
-/* Joins two paused duplexes, takes ownership of both, and sets them going. `r` is the caller's memory and
- * stays put until on_done; `limits` outlives it.
+/* Joins two paused duplexes, takes ownership of both, and sets them going. `r` is the caller's
+ * memory and stays put until on_done; `limits` outlives it.
  *
- * on_done comes exactly once, from a task at the end of a turn, when both duplexes have been closed, aborted
- * or lost; `report` is valid during the call, and `r` may be freed in it. */
-void relay_start(struct relay *r, struct scheduler *s, struct duplex *client, struct duplex *backend,
-                 const struct relay_limits *limits,
+ * on_done comes exactly once, from a task at the end of a turn, when both duplexes have been
+ * closed, aborted or lost; `report` is valid during the call, and `r` may be freed in it. */
+void relay_start(struct relay *r, struct scheduler *s, struct duplex *client,
+                 struct duplex *backend, const struct relay_limits *limits,
                  void (*on_done)(struct relay *r, const struct relay_report *report));
 
-/* Breaks both directions from our side (shutdown, lifetime). on_done follows. Harmless if already over. */
+/* Breaks both directions from our side (shutdown, lifetime). on_done follows. Harmless if already
+ * over. */
 void relay_abort(struct relay *r, struct cause cause);
 
 #endif

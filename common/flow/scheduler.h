@@ -1,10 +1,11 @@
 /* Time and order, without a clock: deadlines, and tasks that run at the end of the loop's turn.
  *
- * One a loop. io/loop.c feeds it the real time, tests a virtual one. Nothing here allocates: deadlines and
- * tasks are members of the structures they serve. Not thread-safe: each belongs to one loop.
+ * One a loop. io/loop.c feeds it the real time, tests a virtual one. Nothing here allocates:
+ * deadlines and tasks are members of the structures they serve. Not thread-safe: each belongs to
+ * one loop.
  *
- * Deadlines are meant to be armed rarely. What every byte restarts (an idle timer) keeps a time stamp
- * instead, and looks at it when the deadline fires. */
+ * Deadlines are meant to be armed rarely. What every byte restarts (an idle timer) keeps a time
+ * stamp instead, and looks at it when the deadline fires. */
 #ifndef TIDEGATE_SCHEDULER_H
 #define TIDEGATE_SCHEDULER_H
 
@@ -28,7 +29,8 @@ struct deadline {
 };
 
 struct task {
-    void (*run)(struct task *t); /* t is out of the list before; it may be deferred again, or freed */
+    void (*run)(
+        struct task *t); /* t is out of the list before; it may be deferred again, or freed */
     bool is_queued;
     struct task *next;
 };

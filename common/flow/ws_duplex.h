@@ -1,5 +1,5 @@
-/* A WebSocket, after its handshake, as a duplex: both roles, all three carriers. Sits on a lower duplex (TCP,
- * unix, TLS) and owns it. docs/protocol.md sections 3 to 5, 7 and 8 are this file.
+/* A WebSocket, after its handshake, as a duplex: both roles, all three carriers. Sits on a lower
+ * duplex (TCP, unix, TLS) and owns it. docs/protocol.md sections 3 to 5, 7 and 8 are this file.
  *
  *   lower says                          told as
  *   Binary (and Text where it is data)  on_data
@@ -7,8 +7,8 @@
  *   Close, end or break of the lower,
  *   anything wrong                      on_abort, behind the data that came before
  *   WINDOW n                            lets write() go on up to n
- *   Ping                                answered here, also while paused, up to WS_READ_AHEAD bytes behind
- *                                       the data that the owner does not take
+ *   Ping                                answered here, also while paused, up to WS_READ_AHEAD bytes
+ * behind the data that the owner does not take
  */
 #ifndef TIDEGATE_WS_DUPLEX_H
 #define TIDEGATE_WS_DUPLEX_H
@@ -17,19 +17,22 @@
 #include "scheduler.h"
 #include "ws_message.h"
 
-/* How far a paused WebSocket is still read, so that pings and Close behind a little data are seen. A peer
- * that has been sent more than this since its last sign of life may be paused itself, and owes no pong. */
+/* How far a paused WebSocket is still read, so that pings and Close behind a little data are seen.
+ * A peer that has been sent more than this since its last sign of life may be paused itself, and
+ * owes no pong. */
 #define WS_READ_AHEAD 65536
 
 struct ws_duplex_config {
     uint64_t ping_interval_ms; /* 0: no pings */
     uint64_t ping_timeout_ms;  /* after a ping, for any sign of life */
-    uint64_t linger_ms;        /* for what a failed connection had still brought, and its owner must take */
-    uint64_t close_timeout_ms; /* for the peer's answer to our Close: 5000 (docs/protocol.md section 5) */
+    uint64_t
+        linger_ms; /* for what a failed connection had still brought, and its owner must take */
+    uint64_t close_timeout_ms; /* for the peer's answer to our Close: 5000 (docs/protocol.md section
+                                  5) */
 };
 
-/* `early` is what came behind the handshake head: copied. `config` outlives the duplex. NULL when out of
- * memory; `lower` is then untouched. `lower` is paused until this duplex is resumed. */
+/* `early` is what came behind the handshake head: copied. `config` outlives the duplex. NULL when
+ * out of memory; `lower` is then untouched. `lower` is paused until this duplex is resumed. */
 struct duplex *ws_duplex_new(struct scheduler *s, struct duplex *lower, enum ws_role role,
                              enum ws_carrier carrier, const struct ws_duplex_config *config,
                              struct span early);
