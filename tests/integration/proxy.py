@@ -1,0 +1,191 @@
+"""The program under test: started on a port of its own, watched through its log."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from support import PATIENCE, count_fds, default_binary, wait_until
+
+Record = dict[str, Any]
+
+
+class Proxy:
+    """`tidegate serve` with JSON logs. Each record is an event that tests wait for."""
+
+    def __init__(
+        self,
+        backend: str,
+        *flags: str,
+        listen: tuple[str, ...] = ("127.0.0.1:0",),
+        prefix: tuple[str, ...] = (),
+        log_format: str = "json",
+    ) -> None:
+        command = [*prefix, default_binary(), "serve", "--backend", backend, "--log-format", log_format]
+        for address in listen:
+            command += ["--listen", address]
+        self.records: list[Record] = []
+        self.lines: list[str] = []  # every line of stderr
+        self.odd_lines: list[str] = []  # those that are no record
+        self._log_format = log_format
+        self._news = threading.Condition()
+        self._taken: set[int] = set()
+        env = dict(os.environ)
+        env.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
+        env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=0")
+        env.pop("JOURNAL_STREAM", None)
+        self.process = subprocess.Popen(
+            [*command, *flags], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env
+        )
+        self.pid = self.process.pid
+        self._thread = threading.Thread(target=self._read_log, daemon=True)
+        self._thread.start()
+        try:
+            self.addresses = [
+                self.wait("listening", lambda r, n=i: r["_nth"] == n)["address"]
+                for i in range(len(listen))
+            ]
+        except BaseException:
+            self.kill()
+            raise
+        self.address: str = self.addresses[0]
+        self.idle_fds = count_fds(self.pid)
+
+    # ---- the log ----
+
+    def _read_log(self) -> None:
+        assert self.process.stderr
+        counts: dict[str, int] = {}
+        for raw in self.process.stderr:
+            line = raw.decode("utf-8", "replace").rstrip("\n")
+            record: Record | None = None
+            try:
+                parsed = json.loads(line) if self._log_format == "json" else parse_logfmt(line)
+                record = parsed if isinstance(parsed, dict) and "msg" in parsed else None
+            except ValueError:
+                pass
+            with self._news:
+                self.lines.append(line)
+                if record is None:
+                    self.odd_lines.append(line)
+                else:
+                    message = str(record["msg"])
+                    record["_nth"] = counts.get(message, 0)
+                    counts[message] = record["_nth"] + 1
+                    self.records.append(record)
+                self._news.notify_all()
+        with self._news:
+            self._news.notify_all()
+
+    def find(self, message: str, condition: Callable[[Record], bool] | None = None) -> list[Record]:
+        with self._news:
+            return [r for r in self.records if r["msg"] == message and (not condition or condition(r))]
+
+    def wait(
+        self,
+        message: str,
+        condition: Callable[[Record], bool] | None = None,
+        timeout: float = PATIENCE,
+    ) -> Record:
+        """The first such record that has not been waited for before."""
+        deadline = time.monotonic() + timeout
+        with self._news:
+            while True:
+                for record in self.records:
+                    if id(record) not in self._taken and record["msg"] == message:
+                        if condition is None or condition(record):
+                            self._taken.add(id(record))
+                            return record
+                left = deadline - time.monotonic()
+                if left <= 0 or (self.process.poll() is not None and not self._thread.is_alive()):
+                    tail = "\n".join(self.lines[-30:])
+                    raise AssertionError(f"no {message} record; status {self.process.poll()}, log:\n{tail}")
+                self._news.wait(min(left, 0.1))
+
+    def wait_closed(self, client: str | None = None, timeout: float = PATIENCE) -> Record:
+        """The one record of a connection that had got 101; `client` is its own name for itself."""
+        return self.wait("closed", lambda r: client is None or r["client"] == client, timeout)
+
+    def wait_refused(self, client: str | None = None, timeout: float = PATIENCE) -> Record:
+        return self.wait("refused", lambda r: client is None or r["client"] == client, timeout)
+
+    # ---- the process ----
+
+    def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+
+    def wait_exit(self, timeout: float = PATIENCE) -> int:
+        try:
+            status = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            tail = "\n".join(self.lines[-30:])
+            raise AssertionError(f"still running after {timeout} s; log:\n{tail}") from None
+        self._thread.join(PATIENCE)
+        return status
+
+    def wait_idle(self, timeout: float = PATIENCE) -> None:
+        """Until it holds no more descriptors than before its first connection."""
+        try:
+            wait_until(lambda: count_fds(self.pid) <= self.idle_fds, "descriptors", timeout)
+        except AssertionError:
+            folder = f"/proc/{self.pid}/fd"
+            names = [os.readlink(f"{folder}/{n}") for n in os.listdir(folder)]
+            tail = "\n".join(self.lines[-10:])
+            raise AssertionError(
+                f"{len(names)} descriptors, {self.idle_fds} at start: {names}\n{tail}"
+            ) from None
+
+    def finish(self) -> None:
+        """The orderly end of a test: nothing leaked, exit 0, nothing on stderr but records."""
+        if self.process.poll() is None:
+            try:
+                self.wait_idle()
+            finally:
+                self.signal()
+                try:
+                    self.wait_exit()
+                except AssertionError:
+                    self.kill()
+                    raise
+        self.check_exit(0)
+
+    def check_exit(self, status: int) -> None:
+        text = "\n".join(self.odd_lines)
+        assert self.wait_exit() == status, f"exit {self.process.returncode}\n{text}"
+        assert not self.odd_lines, f"stderr has more than records:\n{text}"
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._thread.join(PATIENCE)
+
+
+def parse_logfmt(line: str) -> Record:
+    """One text record. Values are bare, or quoted with backslash escapes as JSON has them."""
+    record: Record = {}
+    at = 0
+    decoder = json.JSONDecoder()
+    while at < len(line):
+        key, equals, _ = line[at:].partition("=")
+        if not equals or not key or " " in key:
+            raise ValueError(f"not logfmt at {at}: {line!r}")
+        at += len(key) + 1
+        if line[at : at + 1] == '"':
+            value, at = decoder.raw_decode(line, at)
+        else:
+            stop = line.find(" ", at)
+            stop = len(line) if stop < 0 else stop
+            value, at = line[at:stop], stop
+            value = int(value) if value.lstrip("-").isdigit() else value
+        if at < len(line) and line[at] != " ":
+            raise ValueError(f"no space at {at}: {line!r}")
+        at += 1
+        record[key] = value
+    return record
