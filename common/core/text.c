@@ -131,6 +131,12 @@ bool text_equals_nocase(const char *s, size_t len, const char *other)
     return i == len && other[i] == '\0';
 }
 
+size_t text_token_length(const char *s)
+{
+    return strspn(s, "!#$%&'*+-.^_`|~0123456789"
+                     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
+}
+
 bool text_list_has(const char *list, const char *token)
 {
     const char *p = list;

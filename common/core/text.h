@@ -31,6 +31,9 @@ char *text_format_duration(uint64_t ms, char *buffer, size_t size);
 /* ASCII case-insensitive comparison of a run of bytes with a terminated string. */
 bool text_equals_nocase(const char *s, size_t len, const char *other);
 
+/* How many bytes at the front of `s` a token (RFC 9110 5.6.2) may consist of; 0 if there is none. */
+size_t text_token_length(const char *s);
+
 /* True if `token` (RFC 9110 5.6.2) is one of the comma-separated tokens of `list`, ASCII
  * case-insensitively. Linear time. */
 bool text_list_has(const char *list, const char *token);
