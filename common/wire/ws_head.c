@@ -33,7 +33,7 @@ struct ws_head {
     /* the scanner */
     size_t used;        /* bytes in raw */
     size_t line_begin;  /* where the current line begins */
-    size_t target_size; /* so far, and spaces met, in the first line */
+    size_t target_size; /* so far, and spaces met, in the request line */
     unsigned line_count, spaces;
 
     /* what llhttp found */
@@ -160,7 +160,7 @@ static bool finish_field(struct ws_head *head, struct field *f)
     for (size_t i = f->name.begin; i < f->name.end; i++)
         if (raw[i] >= 'A' && raw[i] <= 'Z')
             raw[i] = (char)(raw[i] - 'A' + 'a');
-    if (f->value.end == 0) /* empty: llhttp says nothing of it */
+    if (f->value.begin == f->value.end) /* empty: llhttp 8.1 points at the next line */
         f->value.begin = f->value.end = (uint16_t)(f->name.end + 1);
     while (f->value.end > f->value.begin &&
            (raw[f->value.end - 1] == ' ' || raw[f->value.end - 1] == '\t'))
@@ -254,12 +254,14 @@ static void end_line(struct ws_head *head)
         skip_informational(head);
 }
 
-/* The target is what stands between the first two spaces. */
-static void count_target(struct ws_head *head, char c)
+/* Method, target, version: one space between them (RFC 9112 3), although llhttp takes more. */
+static void scan_request_line(struct ws_head *head, char c)
 {
     if (c == ' ')
         head->spaces++;
-    else if (head->spaces == 1 && ++head->target_size > WS_TARGET_MAX)
+    if (c == '\t' || head->spaces > 2 || (head->spaces == 2 && head->target_size == 0))
+        fail(head, 400, "malformed request line");
+    else if (c != ' ' && head->spaces == 1 && ++head->target_size > WS_TARGET_MAX)
         fail(head, 414, "request target too long");
 }
 
@@ -292,7 +294,7 @@ static void scan(struct ws_head *head, char c)
     } else if (is_line_begin && head->line_count > WS_FIELDS_MAX) {
         fail(head, 431, "too many header fields");
     } else if (head->line_count == 0 && head->role == WS_SERVER) {
-        count_target(head, c);
+        scan_request_line(head, c);
     }
 }
 
