@@ -64,9 +64,6 @@ size_t ws_frame_write(const struct ws_frame_header *h, uint8_t out[WS_FRAME_HEAD
     return 2 + extra + (h->masked ? 4 : 0);
 }
 
-/* One step of the fast loop: a fixed count, which compilers turn into vector instructions. */
-#define STEP_WORDS 8
-
 void ws_frame_mask(uint8_t *data, size_t len, const uint8_t key[4], uint64_t phase)
 {
     uint8_t turned[8]; /* the key as it lies over the next bytes, twice */
@@ -75,14 +72,14 @@ void ws_frame_mask(uint8_t *data, size_t len, const uint8_t key[4], uint64_t pha
     uint64_t mask;
     memcpy(&mask, turned, sizeof(mask));
 
-    /* memcpy: no alignment is promised, and none is needed */
+    /* memcpy: no alignment is promised, and none is needed. The wide step is in the vector form of
+     * gcc and clang: at -O2 gcc 12 makes scalar code of a loop, half as fast */
     size_t i = 0;
-    for (; len - i >= STEP_WORDS * sizeof(mask); i += STEP_WORDS * sizeof(mask)) {
-        uint64_t words[STEP_WORDS];
-        memcpy(words, data + i, sizeof(words));
-        for (size_t w = 0; w < STEP_WORDS; w++)
-            words[w] ^= mask;
-        memcpy(data + i, words, sizeof(words));
+    uint64_t wide __attribute__((vector_size(64)));
+    for (; len - i >= sizeof(wide); i += sizeof(wide)) {
+        memcpy(&wide, data + i, sizeof(wide));
+        wide ^= mask;
+        memcpy(data + i, &wide, sizeof(wide));
     }
     for (; len - i >= sizeof(mask); i += sizeof(mask)) {
         uint64_t word;
