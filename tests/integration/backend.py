@@ -13,6 +13,8 @@ from pathlib import Path
 
 from support import PATIENCE, reset
 
+TCP_CLOSED = 7  # linux/tcp_states.h, first byte of struct tcp_info
+
 
 class BackendConnection:
     """One accepted connection. Sends when told; reads when told, in the background or by hand."""
@@ -23,6 +25,7 @@ class BackendConnection:
         self.end: str | None = None  # eof, reset, or the name of another errno
         self.end_time = 0.0  # monotonic
         self.kept = bytearray()  # the first bytes, for tests that look at them
+        self._has_finished = False
         self._hash = hashlib.sha256()
         self._thread: threading.Thread | None = None
         self._grew = threading.Condition()
@@ -54,9 +57,18 @@ class BackendConnection:
         return True
 
     def _ended(self, how: str) -> None:
+        if how == "eof" and self._is_reset_behind_our_back():
+            how = "reset"
         with self._grew:
             self.end, self.end_time = how, time.monotonic()
             self._grew.notify_all()
+
+    def _is_reset_behind_our_back(self) -> bool:
+        """The kernel tells a reset once. When a send has been told it, recv says 0; but then the TCP
+        state is CLOSED and not CLOSE_WAIT, as it would be after a FIN while we may still send."""
+        if self.sock.family == socket.AF_UNIX or self._has_finished:
+            return False
+        return self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSED
 
     def read_to_end(self, pause: float = 0.0, size: int = 262144) -> str:
         while self.read_some(size):
@@ -109,8 +121,22 @@ class BackendConnection:
         thread.start()
         return thread
 
+    def wait_broken(self, timeout: float = PATIENCE) -> str:
+        """Sends until that fails: for a side that has read its peer's end already. Returns the errno's name."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            try:
+                self.sock.sendall(b"?")
+            except TimeoutError:
+                raise
+            except OSError as error:
+                return errno.errorcode[error.errno or 0]
+            time.sleep(0.005)
+        raise AssertionError(f"sending still works after {timeout} s")
+
     def finish(self) -> None:
         """TCP FIN."""
+        self._has_finished = True
         self.sock.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:

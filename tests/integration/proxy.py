@@ -36,7 +36,7 @@ class Proxy:
         self._log_format = log_format
         self._news = threading.Condition()
         self._taken: set[int] = set()
-        env = dict(os.environ)
+        env = {k: v for k, v in os.environ.items() if not k.startswith("TIDEGATE")}
         env.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
         env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=0")
         env.pop("JOURNAL_STREAM", None)
