@@ -1,1 +1,316 @@
 #include "listener.h"
+
+#include "listener_socket.h"
+#include "log.h"
+#include "loop_internal.h"
+#include "resolve.h"
+#include "text.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ACCEPT_TURN      64  /* connections accepted at a wake-up, before others get their turn */
+#define RETRY_MS         100 /* until the next try when descriptors or memory have run out */
+#define WARN_INTERVAL_MS 1000
+#define SAME_PORT_TRIES  16
+#define NAME_MAX_SIZE    1024
+
+struct listener;
+
+struct member {
+    uv_poll_t poll;
+    struct listener *listener;
+    int fd; /* -1: none */
+};
+
+struct listener {
+    struct loop_item item;
+    struct loop *loop;
+    void (*on_accept)(void *owner, int fd, bool is_unix);
+    void *owner;
+    bool is_unix;
+    bool is_paused;
+    bool is_closed;
+    unsigned count;
+    unsigned closing; /* handles that libuv has not let go of yet */
+    struct deadline retry;
+    uint64_t warned_ms;
+    uint16_t port;
+    struct listener_file file;
+    char name[NAME_MAX_SIZE];
+    struct member members[RESOLVE_MAX];
+};
+
+static void on_ready(uv_poll_t *poll, int status, int events);
+
+static void listener_poll(struct listener *x, bool is_on)
+{
+    for (unsigned i = 0; i < x->count; i++) {
+        if (is_on)
+            uv_poll_start(&x->members[i].poll, UV_READABLE, on_ready);
+        else
+            uv_poll_stop(&x->members[i].poll);
+    }
+}
+
+static void on_retry(struct deadline *deadline)
+{
+    struct listener *x = container_of(deadline, struct listener, retry);
+    if (!x->is_paused)
+        listener_poll(x, true);
+}
+
+/* The backlog keeps those who wait. */
+static void listener_wait(struct listener *x, int status)
+{
+    listener_poll(x, false);
+    deadline_set(&x->loop->scheduler, &x->retry, RETRY_MS);
+    uint64_t now_ms = x->loop->scheduler.now_ms;
+    if (x->warned_ms != 0 && now_ms - x->warned_ms < WARN_INTERVAL_MS)
+        return;
+    x->warned_ms = now_ms;
+    struct log_record r;
+    log_begin(&r, LOG_WARN, "cannot accept");
+    log_str(&r, "address", x->name);
+    log_str(&r, "error", uv_strerror(status));
+    log_end(&r);
+}
+
+/* Errors of one connection that was lost while it waited, not of the listener (accept(2)). */
+static bool is_of_one_connection(int error)
+{
+    switch (error) {
+    case EINTR:
+    case ECONNABORTED:
+    case EPROTO:
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void on_ready(uv_poll_t *poll, int status, int events)
+{
+    (void)events;
+    struct member *m = container_of(poll, struct member, poll);
+    struct listener *x = m->listener;
+    loop_touch(x->loop);
+    if (status != 0) {
+        listener_wait(x, status);
+        return;
+    }
+    for (int i = 0; i < ACCEPT_TURN && !x->is_paused && !x->is_closed; i++) {
+        int fd = accept4(m->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            x->on_accept(x->owner, fd, x->is_unix);
+        } else if (errno == EAGAIN) {
+            return;
+        } else if (!is_of_one_connection(errno)) {
+            listener_wait(x, -errno);
+            return;
+        }
+    }
+}
+
+void listener_pause(struct listener *x)
+{
+    x->is_paused = true;
+    listener_poll(x, false);
+}
+
+void listener_resume(struct listener *x)
+{
+    x->is_paused = false;
+    if (!x->retry.is_set)
+        listener_poll(x, true);
+}
+
+const char *listener_name(const struct listener *x)
+{
+    return x->name;
+}
+
+uint16_t listener_port(const struct listener *x)
+{
+    return x->port;
+}
+
+static void listener_end(struct loop_item *item)
+{
+    listener_close(container_of(item, struct listener, item));
+}
+
+static void listener_free_if_closed(struct listener *x)
+{
+    if (x->closing == 0)
+        free(x);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct member *m = container_of(handle, struct member, poll);
+    struct listener *x = m->listener;
+    x->loop->closing--;
+    x->closing--;
+    listener_free_if_closed(x);
+}
+
+void listener_close(struct listener *x)
+{
+    if (x == NULL)
+        return;
+    x->is_closed = true;
+    deadline_clear(&x->loop->scheduler, &x->retry);
+    loop_remove_item(&x->item);
+    listener_file_remove(&x->file);
+    for (unsigned i = 0; i < x->count; i++) {
+        x->closing++;
+        x->loop->closing++;
+        uv_close((uv_handle_t *)&x->members[i].poll, on_closed);
+        close(x->members[i].fd);
+    }
+    listener_free_if_closed(x);
+}
+
+/* Takes `fd` over. */
+static int listener_add(struct listener *x, int fd)
+{
+    struct member *m = &x->members[x->count];
+    int status = uv_poll_init_socket(&x->loop->uv, &m->poll, fd);
+    if (status != 0) {
+        close(fd);
+        return status;
+    }
+    m->listener = x;
+    m->fd = fd;
+    x->count++;
+    return 0;
+}
+
+static int listener_open_unix(struct listener *x, const struct address *where, int backlog,
+                              const struct resolved *at, char *problem, size_t problem_size)
+{
+    int fd = listener_socket_unix((const struct sockaddr_un *)&at->address[0], backlog, &x->file);
+    int status = fd < 0 ? fd : listener_add(x, fd);
+    address_format(where, x->name, sizeof(x->name));
+    if (status != 0)
+        listener_socket_problem(x->name, true, status, problem, problem_size);
+    return status;
+}
+
+/* Opens all addresses with one port. -EADDRNOTAVAIL and -EAFNOSUPPORT are lived with (a machine
+ * without IPv6) as long as another address works. */
+static int listener_open_all(struct listener *x, struct resolved *at,
+                             const struct listener_options *options, uint16_t wanted_port,
+                             int fds[RESOLVE_MAX], char *problem, size_t problem_size)
+{
+    int first_error = 0;
+    unsigned count = 0;
+    uint16_t port = wanted_port;
+    for (unsigned i = 0; i < at->count; i++) {
+        int fd = listener_socket_tcp(&at->address[i], at->length[i], &port, options);
+        if (fd >= 0) {
+            fds[i] = fd;
+            count++;
+            continue;
+        }
+        if (first_error == 0 || (fd != -EADDRNOTAVAIL && fd != -EAFNOSUPPORT)) {
+            char name[ADDRESS_TEXT_MAX];
+            first_error = fd;
+            listener_socket_problem(resolve_format(&at->address[i], name, sizeof(name)), false, fd,
+                                    problem, problem_size);
+        }
+        if (fd != -EADDRNOTAVAIL && fd != -EAFNOSUPPORT) {
+            count = 0;
+            break;
+        }
+    }
+    if (count > 0) {
+        x->port = port;
+        return 0;
+    }
+    for (unsigned i = 0; i < at->count; i++) {
+        if (fds[i] >= 0)
+            close(fds[i]);
+        fds[i] = -1;
+    }
+    return first_error;
+}
+
+static int listener_open_tcp(struct listener *x, const struct address *where,
+                             const struct listener_options *options, struct resolved *at,
+                             char *problem, size_t problem_size)
+{
+    int fds[RESOLVE_MAX];
+    for (unsigned i = 0; i < RESOLVE_MAX; i++)
+        fds[i] = -1;
+    /* The port that the system gave the first address may be taken at the second one: then once
+     * more. */
+    int tries = where->port == 0 && at->count > 1 ? SAME_PORT_TRIES : 1;
+    int status;
+    do
+        status = listener_open_all(x, at, options, where->port, fds, problem, problem_size);
+    while (status == -EADDRINUSE && --tries > 0);
+    if (status != 0)
+        return status;
+
+    struct text name;
+    text_init(&name, x->name, sizeof(x->name));
+    for (unsigned i = 0; i < at->count; i++) {
+        if (fds[i] < 0)
+            continue;
+        char one[ADDRESS_TEXT_MAX];
+        listener_socket_set_port(&at->address[i], x->port);
+        text_addf(&name, "%s%s", name.len > 0 ? " " : "",
+                  resolve_format(&at->address[i], one, sizeof(one)));
+        if (status == 0)
+            status = listener_add(x, fds[i]);
+        else
+            close(fds[i]);
+    }
+    if (status != 0)
+        listener_socket_problem(x->name, false, status, problem, problem_size);
+    return status;
+}
+
+int listener_open(struct loop *l, const struct address *where,
+                  const struct listener_options *options,
+                  void (*on_accept)(void *owner, int fd, bool is_unix), void *owner,
+                  struct listener **out, char *problem, size_t problem_size)
+{
+    char name[ADDRESS_TEXT_MAX];
+    address_format(where, name, sizeof(name));
+    struct listener *x = calloc(1, sizeof(*x));
+    struct resolved at;
+    int status = x == NULL ? -ENOMEM : resolve_now(l, where, &at);
+    if (status != 0) {
+        free(x);
+        listener_socket_problem(name, where->kind == ADDRESS_UNIX, status, problem, problem_size);
+        return status;
+    }
+    x->loop = l;
+    x->on_accept = on_accept;
+    x->owner = owner;
+    x->is_unix = where->kind == ADDRESS_UNIX;
+    deadline_init(&x->retry, on_retry);
+    loop_add_item(l, &x->item, listener_end);
+    status = x->is_unix ? listener_open_unix(x, where, options->backlog, &at, problem, problem_size)
+                        : listener_open_tcp(x, where, options, &at, problem, problem_size);
+    if (status != 0) {
+        listener_close(x);
+        return status;
+    }
+    listener_poll(x, true);
+    *out = x;
+    return 0;
+}

@@ -1,6 +1,6 @@
-/* A listening TCP or unix-domain socket. Accepts with accept4(2) on a descriptor of its own, so that running
- * out of descriptors is seen, waited out (100 ms, logged at most once a second) and recovered from, which
- * libuv's own accept hides. */
+/* A listening TCP or unix-domain socket. Accepts with accept4(2) on a descriptor of its own, so
+ * that running out of descriptors is seen, waited out (100 ms, logged at most once a second) and
+ * recovered from, which libuv's own accept hides. */
 #ifndef TIDEGATE_LISTENER_H
 #define TIDEGATE_LISTENER_H
 
@@ -12,23 +12,25 @@
 struct listener;
 
 struct listener_options {
-    int backlog;           /* 0: SOMAXCONN */
-    bool shares_port;      /* SO_REUSEPORT, for several loops on one port */
+    int backlog;      /* 0: SOMAXCONN */
+    bool shares_port; /* SO_REUSEPORT, for several loops on one port */
 };
 
-/* Listens on every address that `where` resolves to (at start: this call may block on the resolver).
- * `on_accept` gets each new descriptor (non-blocking, close-on-exec) and owns it.
- * A stale unix socket file (nobody listens) is replaced, a live one refused with -EADDRINUSE.
- * Returns 0 and `*out`, or a negative errno with what went wrong, where and what to do in `problem`. */
-int listener_open(struct loop *l, const struct address *where, const struct listener_options *options,
-                  void (*on_accept)(void *owner, int fd, bool is_unix), void *owner, struct listener **out,
-                  char *problem, size_t problem_size);
+/* Listens on every address that `where` resolves to (at start: this call may block on the
+ * resolver). `on_accept` gets each new descriptor (non-blocking, close-on-exec) and owns it. A
+ * stale unix socket file (nobody listens) is replaced, a live one refused with -EADDRINUSE. Returns
+ * 0 and `*out`, or a negative errno with what went wrong, where and what to do in `problem`. */
+int listener_open(struct loop *l, const struct address *where,
+                  const struct listener_options *options,
+                  void (*on_accept)(void *owner, int fd, bool is_unix), void *owner,
+                  struct listener **out, char *problem, size_t problem_size);
 
 /* Stops and goes on accepting; connections wait in the kernel's backlog. */
 void listener_pause(struct listener *x);
 void listener_resume(struct listener *x);
 
-/* The bound addresses, as address_format writes them, separated by ' ': with the port the system gave. */
+/* The bound addresses, as address_format writes them, separated by ' ': with the port the system
+ * gave. */
 const char *listener_name(const struct listener *x);
 
 /* The port it is bound to (TCP), or 0. */

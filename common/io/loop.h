@@ -1,5 +1,6 @@
-/* The event loop: libuv's, with a scheduler that it feeds, one read buffer that all its streams share, and a
- * register of what is open. One a thread. Nothing outside common/io includes <uv.h>. */
+/* The event loop: libuv's, with a scheduler that it feeds, one read buffer that all its streams
+ * share, and a register of what is open. One a thread. Nothing outside common/io includes <uv.h>.
+ */
 #ifndef TIDEGATE_LOOP_H
 #define TIDEGATE_LOOP_H
 
@@ -11,7 +12,8 @@ struct loop;
 /* NULL when out of memory or descriptors. SIGPIPE is ignored from the first loop on. */
 struct loop *loop_new(void);
 
-/* Runs until nothing is open any more (no stream, listener, dial or signal watch) or loop_stop. */
+/* Runs until nothing is open any more (no stream, listener, dial or task; deadlines and signal
+ * watches alone do not count) or loop_stop. */
 void loop_run(struct loop *l);
 void loop_stop(struct loop *l);
 
@@ -20,17 +22,21 @@ void loop_free(struct loop *l);
 
 struct scheduler *loop_scheduler(struct loop *l);
 
+/* The version of libuv that is in use. Static. */
+const char *loop_library_version(void);
+
 /* Wall-clock time is for people only; this is the loop's monotonic one, as of this turn. */
 uint64_t loop_now_ms(const struct loop *l);
 
-/* Calls `fn` from the loop at each `signum`. Replaces an earlier watch of the same signal. Does not keep
- * loop_run going. 0 or a negative errno. */
+/* Calls `fn` from the loop at each `signum`. Replaces an earlier watch of the same signal. Does not
+ * keep loop_run going. 0 or a negative errno. */
 int loop_on_signal(struct loop *l, int signum, void (*fn)(void *arg, int signum), void *arg);
 
 /* Streams open now, lingering ones too: the descriptors they hold. */
 unsigned loop_open_streams(const struct loop *l);
 
-/* Resets every stream still open, lingering ones too, without any event to their owners. For the very end. */
+/* Resets every stream still open, lingering ones too, without any event to their owners. For the
+ * very end. */
 void loop_reset_streams(struct loop *l);
 
 #endif

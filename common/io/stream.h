@@ -1,14 +1,15 @@
 /* A connected TCP or unix-domain stream socket as a duplex (flow/duplex.h).
  *
- *   write   tries the kernel at once; what it refuses is copied and sent later, the stream is full meanwhile
- *   finish  shutdown(SHUT_WR) behind everything written
- *   abort   waits until the peer's kernel has what was written (linger time at most), then SO_LINGER 0 and
- *           close(2): RST. A unix socket has no reset: see docs/half-close.md
- *   close   drains the peer to its end (linger time at most), then close(2)
- *   a write that fails (EPIPE, ECONNRESET) is told as on_abort behind what the peer had already sent
+ *   write   tries the kernel at once; what it refuses is copied and sent later, the stream is full
+ * meanwhile finish  shutdown(SHUT_WR) behind everything written abort   waits until the peer's
+ * kernel has what was written (linger time at most), then SO_LINGER 0 and close(2): RST. A unix
+ * socket has no reset: see docs/half-close.md close   drains the peer to its end (linger time at
+ * most), then close(2) a write that fails (EPIPE, ECONNRESET) is told as on_abort behind what the
+ * peer had already sent
  *
- * Sets TCP_NODELAY, keepalive and TCP_USER_TIMEOUT, the last one lifted while the peer is alive but does not
- * read (measured: it kills a peer whose window is closed, although every probe is answered). */
+ * Sets TCP_NODELAY, keepalive and TCP_USER_TIMEOUT, the last one lifted while the peer is alive but
+ * does not read (measured: it kills a peer whose window is closed, although every probe is
+ * answered). */
 #ifndef TIDEGATE_STREAM_H
 #define TIDEGATE_STREAM_H
 
@@ -17,17 +18,18 @@
 
 struct stream_options {
     uint64_t linger_ms;
+    uint64_t user_timeout_ms; /* TCP_USER_TIMEOUT; 0: 60 s */
 };
 
 enum stream_kind { STREAM_TCP, STREAM_UNIX };
 
-/* Takes over a connected, non-blocking descriptor. `options` outlives the stream. NULL when out of memory (or
- * libuv refuses it): `fd` is then closed. The stream is paused. */
+/* Takes over a connected, non-blocking descriptor. `options` outlives the stream. NULL when out of
+ * memory (or libuv refuses it): `fd` is then closed. The stream is paused. */
 struct duplex *stream_open(struct loop *l, int fd, enum stream_kind kind,
                            const struct stream_options *options);
 
-/* Calls `fn` once, when the descriptor has been closed, whoever ended the stream: to give back a slot of a
- * limit. Comes after the last event. Not called for streams that loop_free closes. */
+/* Calls `fn` once, when the descriptor has been closed, whoever ended the stream: to give back a
+ * slot of a limit. Comes after the last event. Not called for streams that loop_free closes. */
 void stream_on_release(struct duplex *stream, void (*fn)(void *arg), void *arg);
 
 /* Numeric "address:port" or "unix" of the peer, terminated; returns `buffer`. 64 bytes do. */

@@ -1,0 +1,38 @@
+/* The sockets under a listener: made, bound, listening. Private to this floor. */
+#ifndef TIDEGATE_LISTENER_SOCKET_H
+#define TIDEGATE_LISTENER_SOCKET_H
+
+#include "address.h"
+#include "listener.h"
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+/* A unix socket's file, if it is ours. */
+struct listener_file {
+    char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* "": none */
+    dev_t device;
+    ino_t inode;
+};
+
+/* A listening descriptor or a negative errno. `*port` 0 asks for any and is set to the one given;
+ * otherwise it takes the place of the address' own. */
+int listener_socket_tcp(struct sockaddr_storage *address, socklen_t len, uint16_t *port,
+                        const struct listener_options *options);
+
+/* The same at a path. A socket file that nobody listens behind is replaced. -EEXIST: the file is no
+ * socket. */
+int listener_socket_unix(const struct sockaddr_un *address, int backlog,
+                         struct listener_file *file);
+
+/* Removes the file, unless somebody has put another one in its place. */
+void listener_file_remove(struct listener_file *file);
+
+void listener_socket_set_port(struct sockaddr_storage *address, uint16_t port);
+
+/* "what: why (what to do)" for people. */
+void listener_socket_problem(const char *what, bool is_unix, int status, char *problem,
+                             size_t size);
+
+#endif

@@ -1,0 +1,53 @@
+/* The loop as the other files of common/io see it. Private to this floor: includes <uv.h>. */
+#ifndef TIDEGATE_LOOP_INTERNAL_H
+#define TIDEGATE_LOOP_INTERNAL_H
+
+#include "loop.h"
+
+#include <stdbool.h>
+#include <uv.h>
+
+#define LOOP_BUFFER_SIZE 262144
+
+/* Something open that loop_free must end: first member of a listener, a dial or a question to the
+ * resolver. While one is registered, loop_run goes on. */
+struct loop_item {
+    void (*end)(
+        struct loop_item *item); /* closes it without any event to its owner; takes it out */
+    struct loop_item *next, **link;
+};
+
+struct loop {
+    uv_loop_t uv;
+    uv_prepare_t prepare;
+    uv_timer_t timer; /* for the scheduler's earliest deadline */
+    struct scheduler scheduler;
+    uint64_t armed_ms; /* what the timer is set to */
+    bool is_armed;
+    bool is_stopping;
+    bool is_ending;   /* in loop_free */
+    unsigned turn;    /* counts the loop's turns */
+    unsigned closing; /* handles closed by us whose memory is not free yet */
+    uint8_t *buffer;  /* LOOP_BUFFER_SIZE bytes that all reads share */
+    struct stream *streams;
+    unsigned stream_count;
+    struct loop_item *items;
+    struct lookup *lookups; /* resolve.c: names being looked up */
+    struct signal_watch *signals;
+};
+
+/* Every callback of libuv begins with this: libuv has moved its time when it woke up, and the
+ * deadlines that the callback sets must count from there. */
+static inline void loop_touch(struct loop *l)
+{
+    uint64_t now_ms = uv_now(&l->uv);
+    if (now_ms > l->scheduler.now_ms)
+        l->scheduler.now_ms = now_ms;
+}
+
+void loop_add_item(struct loop *l, struct loop_item *item, void (*end)(struct loop_item *item));
+void loop_remove_item(struct loop_item *item); /* harmless if it is not registered */
+
+void resolve_end_lookups(struct loop *l); /* calls back what no thread has begun yet */
+
+#endif

@@ -1,0 +1,95 @@
+#include "stream_socket.h"
+
+#include "resolve.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#define KEEPALIVE_IDLE_S     60
+#define KEEPALIVE_INTERVAL_S 15
+#define KEEPALIVE_COUNT      4
+
+/* TCP_CLOSE of <netinet/tcp.h>, whose older struct tcp_info clashes with the one needed here. */
+#define STATE_CLOSE 7
+
+static void set_option(int fd, int level, int option, int value)
+{
+    /* A refusal (an option that the peer's death made meaningless) changes nothing that matters. */
+    (void)setsockopt(fd, level, option, &value, sizeof(value));
+}
+
+void stream_socket_tune(int fd, uint64_t user_timeout_ms)
+{
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_COUNT);
+    stream_socket_set_user_timeout(fd, user_timeout_ms);
+}
+
+void stream_socket_set_user_timeout(int fd, uint64_t user_timeout_ms)
+{
+    set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
+               user_timeout_ms > INT_MAX ? INT_MAX : (int)user_timeout_ms);
+}
+
+void stream_socket_set_reset(int fd)
+{
+    struct linger linger = {.l_onoff = 1, .l_linger = 0};
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+}
+
+int stream_socket_finish(int fd)
+{
+    if (shutdown(fd, SHUT_WR) == 0)
+        return 0;
+    if (errno != ENOTCONN)
+        return -errno;
+    /* The connection is gone; why was left for whoever asks first. */
+    int error = 0;
+    socklen_t size = sizeof(error);
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error != 0)
+        return -error;
+    return -ECONNRESET;
+}
+
+int stream_socket_end(int fd)
+{
+    char byte;
+    ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n >= 0)
+        return (int)n;
+    return errno == EAGAIN || errno == EINTR ? 1 : -errno;
+}
+
+enum stream_socket_tail stream_socket_tail(int fd)
+{
+    int outstanding;
+    if (ioctl(fd, SIOCOUTQ, &outstanding) != 0 || outstanding == 0)
+        return STREAM_TAIL_ACKED;
+    struct tcp_info info = {0};
+    socklen_t size = sizeof(info);
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
+        return STREAM_TAIL_MOVING;
+    if (info.tcpi_state == STATE_CLOSE)
+        return STREAM_TAIL_ACKED;
+    if (info.tcpi_unacked > 0 || info.tcpi_notsent_bytes == 0)
+        return STREAM_TAIL_MOVING;
+    /* One probe may be on its way. The kernel counts those since the peer's last answer. */
+    return info.tcpi_probes <= 1 ? STREAM_TAIL_STALLED : STREAM_TAIL_UNKNOWN;
+}
+
+void stream_socket_peer_name(int fd, char *buffer, size_t size)
+{
+    struct sockaddr_storage peer = {0};
+    socklen_t len = sizeof(peer);
+    if (getpeername(fd, (struct sockaddr *)&peer, &len) != 0)
+        peer.ss_family = AF_UNSPEC;
+    resolve_format(&peer, buffer, size);
+}

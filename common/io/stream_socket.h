@@ -1,0 +1,37 @@
+/* What a stream asks and tells the kernel about its socket beyond reading and writing. Private to
+ * this floor. */
+#ifndef TIDEGATE_STREAM_SOCKET_H
+#define TIDEGATE_STREAM_SOCKET_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* TCP_NODELAY, keepalive, TCP_USER_TIMEOUT. A kernel that refuses one of them is lived with. */
+void stream_socket_tune(int fd, uint64_t user_timeout_ms);
+void stream_socket_set_user_timeout(int fd,
+                                    uint64_t user_timeout_ms); /* 0: the kernel's own limits */
+
+/* Makes the next close(2) send RST and drop what the peer has not acknowledged. TCP only. */
+void stream_socket_set_reset(int fd);
+
+/* shutdown(SHUT_WR). 0 or the negative errno that the connection broke with. */
+int stream_socket_finish(int fd);
+
+/* What a read that libuv calls the end really is: 0 the end, 1 there are bytes left, or a negative
+ * errno. */
+int stream_socket_end(int fd);
+
+/* "address:port" or "unix". */
+void stream_socket_peer_name(int fd, char *buffer, size_t size);
+
+enum stream_socket_tail {
+    STREAM_TAIL_ACKED,   /* the peer's kernel has all that was written, or the connection is dead */
+    STREAM_TAIL_MOVING,  /* bytes are under way, or unanswered */
+    STREAM_TAIL_STALLED, /* the peer's window is closed, and it answers the probes */
+    STREAM_TAIL_UNKNOWN, /* the window is closed, and probes are unanswered: as before */
+};
+
+/* How the bytes that the kernel has taken fare. TCP only. */
+enum stream_socket_tail stream_socket_tail(int fd);
+
+#endif
