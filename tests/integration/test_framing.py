@@ -67,7 +67,7 @@ def test_22_huge_length_streams(rig: Rig, length: int) -> None:
     client.raw(frame(BINARY, payload(MIB), length=length, width=64))
     connection.read_in_background()
     connection.wait_count(MIB)
-    assert connection.digest == sha256(payload(MIB)[:MIB]) or connection.count == MIB
+    assert (connection.count, connection.digest) == (MIB, sha256(payload(MIB)))
     if not is_sanitized():
         assert resident_bytes(proxy.pid) - before < MIB
     client.reset()
@@ -138,7 +138,7 @@ def test_27_bad_order_of_fragments(rig: Rig, raw: bytes) -> None:
 def test_27_control_between_fragments(rig: Rig, carrier: str) -> None:
     _, client, connection = start(rig, carrier)
     client.raw(frame(BINARY, b"one ", fin=False) + frame(PING, b"p") + frame(CONTINUATION, b"two "))
-    client.raw(frame(CONTINUATION, b"three", fin=False)[:0] + frame(BINARY, b"three"))
+    client.raw(frame(BINARY, b"three"))
     assert client.expect("pong").data == b"p"
     connection.read_in_background()
     connection.wait_count(13)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-from backend import Backend, echo
+from backend import Backend
 from conftest import Rig
 from proxy import Proxy
 from support import PATIENCE
