@@ -596,7 +596,12 @@ static void ws_resume(struct duplex *d)
 static void ws_close(struct duplex *d)
 {
     struct ws_duplex *w = from_duplex(d);
-    assert(w->state == WS_OPEN && w->has_told_end && w->has_told_finished);
+    assert(has_owner(w) && w->has_told_end && w->has_told_finished);
+    if (w->state == WS_BROKEN) {
+        /* Broken since, and about to tell: the owner was done first. */
+        ws_die(w);
+        return;
+    }
     w->state = WS_CLOSING;
     deadline_clear(w->scheduler, &w->ping);
     ws_sender_close(&w->sender, 1000, "");

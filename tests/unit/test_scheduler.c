@@ -1,0 +1,167 @@
+#include "scheduler.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "span.h"
+
+#define COUNT 500
+
+struct probe {
+    struct deadline deadline;
+    struct task task;
+    struct scheduler *scheduler;
+    int fired, ran;
+    uint64_t again_ms;    /* set anew when it fires */
+    struct probe *victim; /* cleared when it fires */
+};
+
+static uint64_t last_at_ms;
+
+static void fire(struct deadline *d)
+{
+    struct probe *p = container_of(d, struct probe, deadline);
+    assert_false(d->is_set);
+    assert_true(d->at_ms >= last_at_ms);
+    last_at_ms = d->at_ms;
+    p->fired++;
+    if (p->victim != NULL)
+        deadline_clear(p->scheduler, &p->victim->deadline);
+    if (p->again_ms > 0)
+        deadline_set(p->scheduler, d, p->again_ms);
+}
+
+static void run(struct task *t)
+{
+    struct probe *p = container_of(t, struct probe, task);
+    p->ran++;
+    if (p->victim != NULL)
+        task_defer(p->scheduler, &p->victim->task);
+}
+
+static void probe_init(struct probe *p, struct scheduler *s)
+{
+    *p = (struct probe){.scheduler = s};
+    deadline_init(&p->deadline, fire);
+    task_init(&p->task, run);
+}
+
+static void test_deadlines_fire_in_order_and_when_due(void **state)
+{
+    (void)state;
+    struct scheduler s;
+    scheduler_init(&s, 100);
+    struct probe *p = calloc(COUNT, sizeof *p);
+    assert_non_null(p);
+    last_at_ms = 0;
+    srand(1);
+    for (int i = 0; i < COUNT; i++) {
+        probe_init(&p[i], &s);
+        deadline_set(&s, &p[i].deadline, (uint64_t)(rand() % 1000));
+    }
+    /* Every third is taken out again, every fifth moved. */
+    for (int i = 0; i < COUNT; i++) {
+        if (i % 3 == 0)
+            deadline_clear(&s, &p[i].deadline);
+        else if (i % 5 == 0)
+            deadline_set(&s, &p[i].deadline, (uint64_t)(rand() % 2000));
+    }
+    for (uint64_t now_ms = 100; now_ms <= 2200; now_ms += 7) {
+        scheduler_advance(&s, now_ms);
+        uint64_t next_ms;
+        if (scheduler_next(&s, &next_ms))
+            assert_true(next_ms > now_ms);
+        for (int i = 0; i < COUNT; i++)
+            assert_int_equal(p[i].fired, i % 3 != 0 && p[i].deadline.at_ms <= now_ms);
+    }
+    uint64_t none;
+    assert_false(scheduler_next(&s, &none));
+    free(p);
+}
+
+static void test_a_deadline_may_set_itself_again_and_clear_another_that_is_due(void **state)
+{
+    (void)state;
+    struct scheduler s;
+    scheduler_init(&s, 0);
+    struct probe a, b, c;
+    probe_init(&a, &s);
+    probe_init(&b, &s);
+    probe_init(&c, &s);
+    last_at_ms = 0;
+    a.victim = &b;
+    c.again_ms = 1;
+    deadline_set(&s, &a.deadline, 10);
+    deadline_set(&s, &b.deadline, 20);
+    deadline_set(&s, &c.deadline, 30);
+    scheduler_advance(&s, 50);
+    assert_int_equal(a.fired, 1);
+    assert_int_equal(b.fired, 0);
+    assert_int_equal(c.fired, 1);
+    assert_true(c.deadline.is_set);
+    scheduler_advance(&s, 51);
+    assert_int_equal(c.fired, 2);
+    deadline_clear(&s, &c.deadline);
+    deadline_clear(&s, &c.deadline);
+}
+
+static void test_time_never_goes_back_and_huge_delays_do_not_wrap(void **state)
+{
+    (void)state;
+    struct scheduler s;
+    scheduler_init(&s, 1000);
+    struct probe a;
+    probe_init(&a, &s);
+    scheduler_advance(&s, 500);
+    assert_int_equal(s.now_ms, 1000);
+    deadline_set(&s, &a.deadline, UINT64_MAX);
+    scheduler_advance(&s, 1001);
+    assert_int_equal(a.fired, 0);
+    deadline_clear(&s, &a.deadline);
+}
+
+static void test_tasks_run_once_in_order_also_those_deferred_by_tasks(void **state)
+{
+    (void)state;
+    struct scheduler s;
+    scheduler_init(&s, 0);
+    struct probe a, b, c;
+    probe_init(&a, &s);
+    probe_init(&b, &s);
+    probe_init(&c, &s);
+    a.victim = &c;
+    task_defer(&s, &a.task);
+    task_defer(&s, &b.task);
+    task_defer(&s, &b.task);
+    assert_true(scheduler_has_tasks(&s));
+    scheduler_run_tasks(&s);
+    assert_int_equal(a.ran, 1);
+    assert_int_equal(b.ran, 1);
+    assert_int_equal(c.ran, 1);
+    assert_false(scheduler_has_tasks(&s));
+    task_defer(&s, &a.task);
+    task_defer(&s, &b.task);
+    task_cancel(&s, &b.task);
+    task_defer(&s, &c.task);
+    task_cancel(&s, &a.task);
+    scheduler_run_tasks(&s);
+    assert_int_equal(a.ran, 1);
+    assert_int_equal(b.ran, 1);
+    assert_int_equal(c.ran, 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_deadlines_fire_in_order_and_when_due),
+        cmocka_unit_test(test_a_deadline_may_set_itself_again_and_clear_another_that_is_due),
+        cmocka_unit_test(test_time_never_goes_back_and_huge_delays_do_not_wrap),
+        cmocka_unit_test(test_tasks_run_once_in_order_also_those_deferred_by_tasks),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
