@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from support import PATIENCE, count_fds, default_binary, wait_until
+from support import PATIENCE, default_binary, open_files, wait_until
 
 Record = dict[str, Any]
 
@@ -55,7 +55,7 @@ class Proxy:
             self.kill()
             raise
         self.address: str = self.addresses[0]
-        self.idle_fds = count_fds(self.pid)
+        self.idle_files = open_files(self.pid)
 
     # ---- the log ----
 
@@ -130,15 +130,20 @@ class Proxy:
         return status
 
     def wait_idle(self, timeout: float = PATIENCE) -> None:
-        """Until it holds no more descriptors than before its first connection."""
+        """Until it holds no more descriptors than before its first connection: libuv opens /dev/null
+        with its first stream, for good."""
+
+        def is_idle() -> bool:
+            files = open_files(self.pid)
+            sockets = [name for name in files if name.startswith("socket:")]
+            return len(files) <= len(self.idle_files) + 1 and set(sockets) <= set(self.idle_files)
+
         try:
-            wait_until(lambda: count_fds(self.pid) <= self.idle_fds, "descriptors", timeout)
+            wait_until(is_idle, "descriptors", timeout)
         except AssertionError:
-            folder = f"/proc/{self.pid}/fd"
-            names = [os.readlink(f"{folder}/{n}") for n in os.listdir(folder)]
             tail = "\n".join(self.lines[-10:])
             raise AssertionError(
-                f"{len(names)} descriptors, {self.idle_fds} at start: {names}\n{tail}"
+                f"open: {open_files(self.pid)}\nat start: {self.idle_files}\n{tail}"
             ) from None
 
     def finish(self) -> None:

@@ -115,5 +115,16 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def count_fds(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))
+def open_files(pid: int) -> list[str]:
+    """What the process's descriptors are: "socket:[1234]", "/dev/null"..."""
+    names = []
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            names.append(os.readlink(f"/proc/{pid}/fd/{number}"))
+        except FileNotFoundError:  # closed meanwhile
+            pass
+    return names
+
+
+def count_sockets(pid: int) -> int:
+    return sum(name.startswith("socket:") for name in open_files(pid))

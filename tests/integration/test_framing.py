@@ -129,6 +129,7 @@ def test_26_ping_is_echoed_and_pong_ignored(rig: Rig, carrier: str) -> None:
         frame(BINARY, b"", fin=False) + frame(TEXT, b""),
         frame(BINARY, b"", fin=False) + frame(CONTINUATION, b"") + frame(CONTINUATION, b""),
     ],
+    ids=["no-start", "new-binary", "new-text", "one-too-many"],
 )
 def test_27_bad_order_of_fragments(rig: Rig, raw: bytes) -> None:
     check_violation(rig, "plain", raw, 1002)
