@@ -11,6 +11,12 @@
 #include <mbedtls/ctr_drbg.h>
 #include <mbedtls/entropy.h>
 #include <mbedtls/md.h>
+#include <mbedtls/version.h>
+
+const char *crypto_library_version(void)
+{
+    return MBEDTLS_VERSION_STRING;
+}
 
 /* ---- digests ---- */
 
@@ -64,8 +70,10 @@ void crypto_sha256_free(struct crypto_sha256 *h)
 int crypto_base64_encode(const void *data, size_t len, char *out, size_t size)
 {
     size_t written;
-    return mbedtls_base64_encode((unsigned char *)out, size, &written, data, len) == 0 ? 0
-                                                                                       : -ENOSPC;
+    if (size == 0 || mbedtls_base64_encode((unsigned char *)out, size, &written, data, len) != 0)
+        return -ENOSPC;
+    out[written] = '\0'; /* of nothing, mbedTLS makes nothing */
+    return 0;
 }
 
 /* mbedTLS skips line ends and blanks before them: ruled out first. */

@@ -31,6 +31,9 @@ void crypto_sha256_update(struct crypto_sha256 *h, const void *data, size_t len)
 void crypto_sha256_finish(struct crypto_sha256 *h, uint8_t out[CRYPTO_SHA256_SIZE]);
 void crypto_sha256_free(struct crypto_sha256 *h);
 
+/* The version of the cryptography library that this was built with ("2.28.3"). Static. */
+const char *crypto_library_version(void);
+
 /* Lower-case hex of `len` bytes, terminated: `out` has 2 * len + 1. */
 void crypto_hex(const uint8_t *data, size_t len, char *out);
 

@@ -84,10 +84,17 @@ bool log_format_parse(const char *s, enum log_format *out)
 
 /* ---- writing values ---- */
 
+/* What fields may still take. A closing quote may stand in the tail already. */
+static size_t room(const struct log_record *r)
+{
+    size_t used = r->len + TAIL_MAX;
+    return used < sizeof(r->line) ? sizeof(r->line) - used : 0;
+}
+
 /* False, and the record is marked as cut, if it does not fit. */
 static bool put(struct log_record *r, const char *s, size_t len)
 {
-    if (len > sizeof(r->line) - TAIL_MAX - r->len) {
+    if (len > room(r)) {
         r->cut = true;
         return false;
     }
@@ -191,7 +198,7 @@ static bool put_key(struct log_record *r, const char *key)
     text_add(&t, key);
     text_add(&t, is_json ? "\":" : "=");
     /* with room for both quotes of a value: a key without one would not be JSON */
-    if (t.len + 2 > sizeof(r->line) - TAIL_MAX - r->len) {
+    if (t.len + 2 > room(r)) {
         r->cut = true;
         return false;
     }

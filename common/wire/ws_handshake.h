@@ -16,6 +16,9 @@
 #define WS_KEY_SIZE    25    /* 24 characters of base64 and the terminator */
 #define WS_ACCEPT_SIZE 29    /* 28 and the terminator */
 
+/* The version of the HTTP parser that this was built with ("8.1.0"). Static. */
+const char *ws_head_library_version(void);
+
 struct ws_head; /* reads one request head or one response head */
 
 /* NULL when out of memory. `role` is who we are: WS_SERVER reads a request, WS_CLIENT a response. */

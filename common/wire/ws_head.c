@@ -12,6 +12,14 @@
 
 #define INFORMATIONAL_MAX 16 /* 1xx responses that a client skips */
 
+#define AS_TEXT(x)            #x
+#define VERSION_TEXT(a, b, c) AS_TEXT(a) "." AS_TEXT(b) "." AS_TEXT(c)
+
+const char *ws_head_library_version(void)
+{
+    return VERSION_TEXT(LLHTTP_VERSION_MAJOR, LLHTTP_VERSION_MINOR, LLHTTP_VERSION_PATCH);
+}
+
 struct piece {
     uint16_t begin, end; /* in raw */
 };
