@@ -54,12 +54,18 @@ static void test_from_errno(void **state)
         int native;
         enum cause_what what;
     } cases[] = {
-        {-ECONNRESET, CAUSE_RESET},         {-EPIPE, CAUSE_RESET},
-        {-ETIMEDOUT, CAUSE_TCP_TIMEOUT},    {-EHOSTUNREACH, CAUSE_TCP_TIMEOUT},
-        {-ENETUNREACH, CAUSE_TCP_TIMEOUT},  {-ENOMEM, CAUSE_NO_MEMORY},
-        {-ENOBUFS, CAUSE_NO_MEMORY},        {-ECONNREFUSED, CAUSE_UNREACHABLE},
-        {-ENOENT, CAUSE_UNREACHABLE},       {-EIO, CAUSE_IO_ERROR},
-        {-4095 /* UV_EOF */, CAUSE_IO_ERROR}, {INT_MIN, CAUSE_IO_ERROR},
+        {-ECONNRESET, CAUSE_RESET},
+        {-EPIPE, CAUSE_RESET},
+        {-ETIMEDOUT, CAUSE_TCP_TIMEOUT},
+        {-EHOSTUNREACH, CAUSE_TCP_TIMEOUT},
+        {-ENETUNREACH, CAUSE_TCP_TIMEOUT},
+        {-ENOMEM, CAUSE_NO_MEMORY},
+        {-ENOBUFS, CAUSE_NO_MEMORY},
+        {-ECONNREFUSED, CAUSE_UNREACHABLE},
+        {-ENOENT, CAUSE_UNREACHABLE},
+        {-EIO, CAUSE_IO_ERROR},
+        {-4095 /* UV_EOF */, CAUSE_IO_ERROR},
+        {INT_MIN, CAUSE_IO_ERROR},
         {0, CAUSE_IO_ERROR},
     };
     for (size_t i = 0; i < array_count(cases); i++) {

@@ -58,8 +58,13 @@ static void test_base64(void **state)
 {
     (void)state;
     static const char *const pairs[][2] = {
-        {"", ""},           {"f", "Zg=="},         {"fo", "Zm8="},        {"foo", "Zm9v"},
-        {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"},
+        {"", ""},
+        {"f", "Zg=="},
+        {"fo", "Zm8="},
+        {"foo", "Zm9v"},
+        {"foob", "Zm9vYg=="},
+        {"fooba", "Zm9vYmE="},
+        {"foobar", "Zm9vYmFy"},
     };
     for (size_t i = 0; i < array_count(pairs); i++) {
         char text[16];
@@ -80,9 +85,9 @@ static void test_base64(void **state)
 static void test_base64_is_strict(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"Zg",      "Zg=",     "Zg===",    "Z===",     "====",
-                                      "Zm9v\n",  "Zm9v\r\n", "Zm9 vYg=", "Zm9v Yg=", "Zm=v",
-                                      "Zg==Zg==", "Zm9-",    "Zm9_",     "\xC3\xA4==", "Zm9v    "};
+    static const char *const bad[] = {"Zg",       "Zg=",      "Zg===",    "Z===",       "====",
+                                      "Zm9v\n",   "Zm9v\r\n", "Zm9 vYg=", "Zm9v Yg=",   "Zm=v",
+                                      "Zg==Zg==", "Zm9-",     "Zm9_",     "\xC3\xA4==", "Zm9v    "};
     for (size_t i = 0; i < array_count(bad); i++) {
         uint8_t bytes[16];
         size_t len;

@@ -40,10 +40,26 @@ static void test_39_good_messages(void **state)
 static void test_39_malformed_numbers(void **state)
 {
     (void)state;
-    static const char *const bad[] = {
-        "",       "0 ",  "00",  "01",         "-1",  "+1", " 1",  "1 ",   "1.0", "1e3", "0x1",
-        "1 2",    "5\n", "\t5", "9007199254740992", "10000000000000000", "18446744073709551621",
-        "99999999999999999999999999999999999999999999999999999999", "\xD9\xA1", "five"};
+    static const char *const bad[] = {"",
+                                      "0 ",
+                                      "00",
+                                      "01",
+                                      "-1",
+                                      "+1",
+                                      " 1",
+                                      "1 ",
+                                      "1.0",
+                                      "1e3",
+                                      "0x1",
+                                      "1 2",
+                                      "5\n",
+                                      "\t5",
+                                      "9007199254740992",
+                                      "10000000000000000",
+                                      "18446744073709551621",
+                                      "99999999999999999999999999999999999999999999999999999999",
+                                      "\xD9\xA1",
+                                      "five"};
     for (size_t i = 0; i < array_count(bad); i++) {
         char text[128];
         snprintf(text, sizeof(text), "FIN %s", bad[i]);
@@ -57,9 +73,9 @@ static void test_39_malformed_words(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "",      " ",      "FIN",   "FIN5",  "FIN  5", " FIN 5",  "FIN\t5", "FIN-5", "5 FIN",
-        "WINDO", "WINDOW", "-x 5",  "_x 5",  "x_y 5",  "f\xC3\xB6 5", "x",  "x ",    "x  y",
-        "x\ty",  "x y\n",  "x y\x7F", "x \xC3\xA4", "x \x01"};
+        "",      " ",     "FIN",    "FIN5",  "FIN  5",  " FIN 5",     "FIN\t5",      "FIN-5",
+        "5 FIN", "WINDO", "WINDOW", "-x 5",  "_x 5",    "x_y 5",      "f\xC3\xB6 5", "x",
+        "x ",    "x  y",  "x\ty",   "x y\n", "x y\x7F", "x \xC3\xA4", "x \x01"};
     for (size_t i = 0; i < array_count(bad); i++)
         expect(bad[i], HALF_CLOSE_INVALID, 0);
     assert_int_equal(parse_bytes("FIN 5\0", 6).type, HALF_CLOSE_INVALID);

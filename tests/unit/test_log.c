@@ -187,7 +187,7 @@ static void test_long_records_are_cut(void **state)
     static char value[6000];
     for (int kind = 0; kind < 3; kind++) {
         memset(value, kind == 0 ? 'x' : kind == 1 ? '\x01' : '\xFF', sizeof(value));
-        for (unsigned len = 500; len < sizeof(value); len += len > 3900 && len < 4200 ? 1 : 97) {
+        for (unsigned len = 500; len<sizeof(value); len += len> 3900 && len < 4200 ? 1 : 97) {
             for (int format = LOG_TEXT; format <= LOG_JSON; format++) {
                 struct log_record r;
                 begin(&r, (enum log_format)format);

@@ -87,18 +87,12 @@ static void test_durations(void **state)
         uint64_t ms;
         const char *shortest;
     } good[] = {
-        {"0", 0, "0"},
-        {"0s", 0, "0"},
-        {"250ms", 250, "250ms"},
-        {"1500ms", 1500, "1500ms"},
-        {"10s", 10000, "10s"},
-        {"60s", 60000, "1m"},
-        {"90s", 90000, "90s"},
-        {"5m", 300000, "5m"},
-        {"1h", 3600000, "1h"},
-        {"24h", 86400000, "1d"},
-        {"7d", 604800000, "7d"},
-        {"100000000d", UINT64_C(8640000000000000), "100000000d"},
+        {"0", 0, "0"},           {"0s", 0, "0"},
+        {"250ms", 250, "250ms"}, {"1500ms", 1500, "1500ms"},
+        {"10s", 10000, "10s"},   {"60s", 60000, "1m"},
+        {"90s", 90000, "90s"},   {"5m", 300000, "5m"},
+        {"1h", 3600000, "1h"},   {"24h", 86400000, "1d"},
+        {"7d", 604800000, "7d"}, {"100000000d", UINT64_C(8640000000000000), "100000000d"},
     };
     for (size_t i = 0; i < array_count(good); i++) {
         uint64_t ms = 1;
@@ -108,8 +102,8 @@ static void test_durations(void **state)
         assert_string_equal(text_format_duration(ms, buffer, sizeof(buffer)), good[i].shortest);
     }
     static const char *const bad[] = {
-        "",     "10", "s",    "10 s", "-1s", "+1s",           "1.5s", "1S",
-        "1sec", "1w", "01s",  "1s ",  " 1s", "1ms1",          "00",   "99999999999999999999ms",
+        "",     "10",   "s",    "10 s",      "-1s", "+1s",  "1.5s", "1S",
+        "1sec", "1w",   "01s",  "1s ",       " 1s", "1ms1", "00",   "99999999999999999999ms",
         "0x1s", "1e3s", "msms", "200000000d"};
     for (size_t i = 0; i < array_count(bad); i++) {
         uint64_t ms = 1;
@@ -188,10 +182,14 @@ static void test_tokens(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_building_is_bounded), cmocka_unit_test(test_overflow_latches),
-        cmocka_unit_test(test_numbers),             cmocka_unit_test(test_durations),
-        cmocka_unit_test(test_duration_round_trip), cmocka_unit_test(test_case_folding_is_ascii),
-        cmocka_unit_test(test_lists),               cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_building_is_bounded),
+        cmocka_unit_test(test_overflow_latches),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_durations),
+        cmocka_unit_test(test_duration_round_trip),
+        cmocka_unit_test(test_case_folding_is_ascii),
+        cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

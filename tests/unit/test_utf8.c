@@ -1,5 +1,5 @@
-/* wire/utf8.h, against a definition that shares nothing with it: the range of code points that a cut
- * character may still become. */
+/* wire/utf8.h, against a definition that shares nothing with it: the range of code points that a
+ * cut character may still become. */
 #include "utf8.h"
 
 #include <setjmp.h>
@@ -109,8 +109,9 @@ static void test_29_bad_byte_anywhere(void **state)
 static void test_split_anywhere(void **state)
 {
     (void)state;
-    static const char text[] = "ascii text of some length, then \xC3\xA4\xE2\x82\xAC\xF0\x9F\x8C\x8A"
-                               "\xEF\xBF\xBF\xF4\x8F\xBF\xBF and a long enough run of ascii again";
+    static const char text[] =
+        "ascii text of some length, then \xC3\xA4\xE2\x82\xAC\xF0\x9F\x8C\x8A"
+        "\xEF\xBF\xBF\xF4\x8F\xBF\xBF and a long enough run of ascii again";
     size_t len = sizeof(text) - 1;
     for (size_t cut = 0; cut <= len; cut++) {
         struct utf8 u = {0};
