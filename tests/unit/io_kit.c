@@ -375,3 +375,35 @@ void peer_join(struct peer *p)
 {
     pthread_join(p->thread, NULL);
 }
+
+void peer_write(struct peer *p, size_t len)
+{
+    uint8_t *data = malloc(len);
+    assert_non_null(data);
+    kit_pattern(data, len, p->sent);
+    assert_int_equal(send(p->fd, data, len, MSG_NOSIGNAL), len);
+    p->sent += len;
+    free(data);
+}
+
+void world_open(struct world *w, enum stream_kind kind, const struct stream_options *options)
+{
+    *w = (struct world){.l = loop_new()};
+    assert_non_null(w->l);
+    int fds[2];
+    if (kind == STREAM_TCP)
+        kit_tcp_pair(fds);
+    else
+        kit_unix_pair(fds);
+    w->peer.fd = fds[1];
+    app_open(&w->app, w->l, fds[0], kind, options);
+}
+
+void world_end(struct world *w)
+{
+    if (w->peer.fd >= 0)
+        close(w->peer.fd);
+    loop_free(w->l);
+    assert_false(w->app.is_wrong);
+    assert_false(w->peer.is_wrong);
+}
