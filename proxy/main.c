@@ -1,4 +1,106 @@
-int main(void)
+/* tidegate: the command line. */
+#include "demo/demo.h"
+#include "log.h"
+#include "options.h"
+#include "serve/serve.h"
+#include "versions.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+struct subcommand {
+    const char *name;
+    enum command command;
+    int (*run)(struct settings *settings);
+    const char *usage; /* what follows the name */
+    const char *summary;
+    const char *about;
+};
+
+static const struct subcommand subcommands[] = {
+    {"serve", COMMAND_SERVE, serve_run, "--listen ADDR... --backend ADDR [flags]",
+     "accept WebSocket clients, bridge each to a TCP or unix-socket backend",
+     "Accepts WebSocket clients and connects each to the backend. The end of one direction leaves "
+     "the\n"
+     "other one open, and a failure never looks like an end.\n"
+     "\n"
+     "SIGTERM and SIGINT let open connections end within the drain timeout; a second one does not "
+     "wait.\n"},
+    {"demo", COMMAND_DEMO, demo_run, "[--once] [flags]",
+     "show what half-close is for, in one process, with nothing to set up",
+     "Starts a backend that answers only after the end of its input, the proxy in front of it, and "
+     "a\n"
+     "client; shows an exchange with half-close and one without. Then the proxy stays up to be "
+     "tried.\n"},
+};
+
+static void print_help(FILE *out)
 {
-    return 0;
+    fputs("tidegate: a WebSocket-to-TCP proxy that preserves half-close\n\nusage:\n", out);
+    for (size_t i = 0; i < array_count(subcommands); i++)
+        fprintf(out, "  tidegate %-8s %s\n", subcommands[i].name, subcommands[i].summary);
+    fputs("  tidegate version  print versions\n"
+          "  tidegate help     print this\n"
+          "\n"
+          "tidegate SUBCOMMAND --help lists the flags of one.\n",
+          out);
+}
+
+static void print_subcommand_help(const struct subcommand *s)
+{
+    printf("usage: tidegate %s %s\n\n%s\n", s->name, s->usage, s->about);
+    options_print(s->command, stdout);
+    fputs("\n"
+          "ADDR is HOST:PORT, :PORT (loopback), [V6]:PORT or unix:PATH. TIME is like 250ms, 10s, "
+          "5m, 1h.\n"
+          "Each flag can be set in the environment, too: --ping-interval is "
+          "TIDEGATE_PING_INTERVAL.\n",
+          stdout);
+}
+
+static int run_subcommand(const struct subcommand *s, int argc, char **argv)
+{
+    struct settings settings;
+    char problem[OPTIONS_PROBLEM_MAX];
+
+    switch (options_parse(s->command, argc, argv, &settings, problem)) {
+    case OPTIONS_HELP:
+        print_subcommand_help(s);
+        return EX_OK;
+    case OPTIONS_BAD:
+        fprintf(stderr, "tidegate: %s: %s\n", s->name, problem);
+        return EX_USAGE;
+    case OPTIONS_OK:
+        break;
+    }
+    log_setup((enum log_level)settings.log_level, (enum log_format)settings.log_format, 2);
+    return s->run(&settings);
+}
+
+static bool is_one_of(const char *word, const char *a, const char *b, const char *c)
+{
+    return strcmp(word, a) == 0 || strcmp(word, b) == 0 || strcmp(word, c) == 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        fputs("tidegate: no subcommand given (serve, demo, version, help)\n", stderr);
+        return EX_USAGE;
+    }
+    if (is_one_of(argv[1], "help", "--help", "-h")) {
+        print_help(stdout);
+        return EX_OK;
+    }
+    if (is_one_of(argv[1], "version", "--version", "-V")) {
+        versions_print(stdout);
+        return EX_OK;
+    }
+    for (size_t i = 0; i < array_count(subcommands); i++) {
+        if (strcmp(argv[1], subcommands[i].name) == 0)
+            return run_subcommand(&subcommands[i], argc - 2, argv + 2);
+    }
+    fprintf(stderr, "tidegate: %.100s: unknown subcommand (serve, demo, version, help)\n", argv[1]);
+    return EX_USAGE;
 }

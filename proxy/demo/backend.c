@@ -1,0 +1,158 @@
+#include "backend.h"
+
+#include "listener.h"
+#include "log.h"
+#include "stream.h"
+#include "tally.h"
+#include "text.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static const struct stream_options stream_options = {.linger_ms = 5000};
+
+struct demo_backend {
+    struct loop *loop;
+    struct timeline *timeline;
+    struct listener *listener;
+    void (*on_over)(void *arg, uint64_t answered);
+    void *arg;
+};
+
+struct conversation {
+    struct demo_backend *backend;
+    struct duplex *stream;
+    struct tally tally;
+    uint64_t answered;
+    bool has_ended, is_finished;
+};
+
+static void conversation_over(struct conversation *c)
+{
+    c->backend->on_over(c->backend->arg, c->answered);
+    tally_clear(&c->tally);
+    free(c);
+}
+
+static void close_if_complete(struct conversation *c)
+{
+    if (!c->has_ended || !c->is_finished)
+        return;
+    duplex_close(c->stream);
+    conversation_over(c);
+}
+
+static void on_data(void *owner, struct span data)
+{
+    struct conversation *c = owner;
+
+    timeline_note(c->backend->timeline, "backend", LANE_UP, MOOD_PLAIN, "reads %zu bytes",
+                  data.len);
+    tally_add(&c->tally, data);
+}
+
+static void on_end(void *owner)
+{
+    struct conversation *c = owner;
+    char answer[TALLY_TEXT_MAX];
+    struct span span = {(uint8_t *)answer, tally_finish(&c->tally, answer)};
+
+    timeline_note(c->backend->timeline, "backend", LANE_UP, MOOD_END, "reads end of file");
+    c->has_ended = true;
+    c->answered = span.len;
+    timeline_note(c->backend->timeline, "backend", LANE_DOWN, MOOD_PLAIN,
+                  "answers: %zu bytes, then FIN", span.len);
+    duplex_write(c->stream, &span, 1);
+    duplex_finish(c->stream);
+}
+
+static void on_abort(void *owner, struct cause cause)
+{
+    struct conversation *c = owner;
+
+    timeline_note(c->backend->timeline, "backend", LANE_UP, MOOD_BAD, "%s", cause_text(cause.what));
+    conversation_over(c);
+}
+
+static void on_drain(void *owner)
+{
+    (void)owner; /* the answer is short, and all there is */
+}
+
+static void on_finished(void *owner)
+{
+    struct conversation *c = owner;
+
+    c->is_finished = true;
+    close_if_complete(c);
+}
+
+static const struct duplex_events events = {on_data, on_end, on_abort, on_drain, on_finished};
+
+static void on_accept(void *owner, int fd, bool is_unix)
+{
+    struct demo_backend *b = owner;
+    struct duplex *stream =
+        stream_open(b->loop, fd, is_unix ? STREAM_UNIX : STREAM_TCP, &stream_options);
+    struct conversation *c = stream == NULL ? NULL : calloc(1, sizeof(*c));
+
+    if (c == NULL) {
+        log_line(LOG_ERROR, "the demo's backend is out of memory");
+        if (stream != NULL)
+            duplex_abort(stream, (struct cause){.what = CAUSE_NO_MEMORY});
+        return;
+    }
+    c->backend = b;
+    c->stream = stream;
+    tally_init(&c->tally);
+    timeline_note(b->timeline, "backend", LANE_UP, MOOD_PLAIN, "accepts");
+    duplex_own(stream, &events, c);
+    duplex_resume(stream);
+}
+
+int demo_backend_start(struct loop *l, struct timeline *timeline,
+                       void (*on_over)(void *arg, uint64_t answered), void *arg,
+                       struct demo_backend **out, char *problem, size_t problem_size)
+{
+    static const struct listener_options options = {0};
+    struct demo_backend *b = calloc(1, sizeof(*b));
+    struct address where = {.kind = ADDRESS_TCP, .port = 0, .host = "127.0.0.1"};
+    struct text t;
+
+    if (b == NULL) {
+        text_init(&t, problem, problem_size);
+        text_add(&t, "out of memory");
+        return -ENOMEM;
+    }
+    b->loop = l;
+    b->timeline = timeline;
+    b->on_over = on_over;
+    b->arg = arg;
+    int status =
+        listener_open(l, &where, &options, on_accept, b, &b->listener, problem, problem_size);
+    if (status < 0) {
+        free(b);
+        return status;
+    }
+    *out = b;
+    return 0;
+}
+
+uint16_t demo_backend_port(const struct demo_backend *b)
+{
+    return listener_port(b->listener);
+}
+
+void demo_backend_close(struct demo_backend *b)
+{
+    listener_close(b->listener);
+    b->listener = NULL;
+}
+
+void demo_backend_free(struct demo_backend *b)
+{
+    if (b == NULL)
+        return;
+    listener_close(b->listener);
+    free(b);
+}

@@ -1,0 +1,36 @@
+/* The flags of every subcommand. One table in options.c says each flag's name, kind, default and
+ * help; parsing, --help and the TIDEGATE_... environment variables all come from it.
+ *
+ * A flag on the command line wins over the environment, which wins over the default. To add a flag:
+ * a member below, a line in the table. */
+#ifndef TIDEGATE_OPTIONS_H
+#define TIDEGATE_OPTIONS_H
+
+#include "serve/config.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+enum command { COMMAND_SERVE = 1, COMMAND_DEMO = 2 }; /* bits: a flag may belong to several */
+
+struct settings {
+    struct server_config server;
+    unsigned log_level;  /* enum log_level */
+    unsigned log_format; /* enum log_format */
+    bool is_once;
+};
+
+enum options_result { OPTIONS_OK, OPTIONS_HELP, OPTIONS_BAD };
+
+#define OPTIONS_PROBLEM_MAX 512
+
+/* Reads the arguments behind the subcommand's name. OPTIONS_HELP if --help is among them;
+ * OPTIONS_BAD with one line for people in `problem` that says what is wrong where, and what would
+ * be right. */
+enum options_result options_parse(enum command command, int argc, char **argv, struct settings *out,
+                                  char problem[OPTIONS_PROBLEM_MAX]);
+
+/* The flags of a subcommand, one or two lines each. */
+void options_print(enum command command, FILE *out);
+
+#endif

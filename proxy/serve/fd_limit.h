@@ -1,0 +1,13 @@
+/* The limit on open descriptors, and how many connections it allows. */
+#ifndef TIDEGATE_FD_LIMIT_H
+#define TIDEGATE_FD_LIMIT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Raises the soft limit to the hard one, and sets `*max_connections` to what that allows if it is
+ * 0. 0, or -EMFILE with one line for people if the limit is too small for that many, or for two
+ * connections. */
+int fd_limit_prepare(uint64_t *max_connections, char *problem, size_t problem_size);
+
+#endif

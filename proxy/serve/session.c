@@ -1,0 +1,329 @@
+#include "session.h"
+
+#include "access_log.h"
+#include "connect.h"
+#include "ws_handshake.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EARLY_MAX     65536 /* frames kept that come before our 101; then the client is paused */
+#define RESPONSE_MAX  1024
+#define PEER_NAME_MAX 64
+
+/* What is needed until the relay starts. */
+struct opening {
+    struct session *session;
+    struct ws_head *head; /* NULL once judged */
+    struct connect *dial; /* NULL before, and after */
+    struct ws_offer offer;
+    struct deadline timeout; /* for the head */
+    struct span early;       /* what came behind the head; owned */
+};
+
+static struct cause cause_at(enum cause_what what, enum cause_where where)
+{
+    return (struct cause){.what = what, .where = where};
+}
+
+/* ---- endings ---- */
+
+static struct access_entry entry_of(const struct session *s)
+{
+    return (struct access_entry){
+        .conn = s->id,
+        .client = s->client_name,
+        .backend = s->host->backend_name,
+        .duration_ms = loop_now_ms(s->host->loop) - s->started_ms,
+    };
+}
+
+static void free_opening(struct session *s)
+{
+    struct opening *o = s->opening;
+
+    if (o == NULL)
+        return;
+    deadline_clear(loop_scheduler(s->host->loop), &o->timeout);
+    if (o->dial != NULL)
+        connect_cancel(o->dial);
+    ws_head_free(o->head);
+    free(o->early.data);
+    free(o);
+    s->opening = NULL;
+}
+
+static void free_session(struct session *s)
+{
+    free_opening(s);
+    s->host->on_over(s->host, s);
+    free(s);
+}
+
+static void write_text(struct duplex *to, const struct text *t)
+{
+    struct span span = {(uint8_t *)t->data, t->len};
+
+    assert(!t->overflowed);
+    duplex_write(to, &span, 1);
+}
+
+/* Answers in HTTP. The stream then waits for the client's end, so that no reset destroys the
+ * answer. */
+static void refuse(struct session *s, int status, struct cause cause, const char *detail)
+{
+    char buffer[RESPONSE_MAX];
+    struct text t;
+    struct access_entry e = entry_of(s);
+
+    text_init(&t, buffer, sizeof(buffer));
+    ws_handshake_refuse(status, detail, &t);
+    write_text(s->client, &t);
+    duplex_close(s->client);
+    access_log_refused(&e, status, cause, detail);
+    free_session(s);
+}
+
+/* The client is gone before there was an answer; its stream is closed or dead. */
+static void give_up(struct session *s, struct cause cause)
+{
+    struct access_entry e = entry_of(s);
+
+    access_log_refused(&e, 0, cause, cause_text(cause.what));
+    free_session(s);
+}
+
+static void on_relay_done(struct relay *r, const struct relay_report *report)
+{
+    struct session *s = container_of(r, struct session, relay);
+    struct access_entry e = entry_of(s);
+
+    access_log_closed(&e, s->carrier, report);
+    s->host->on_closed(s->host, report);
+    free_session(s);
+}
+
+/* ---- the backend ---- */
+
+static void send_101(struct session *s)
+{
+    char buffer[RESPONSE_MAX];
+    struct text t;
+
+    text_init(&t, buffer, sizeof(buffer));
+    ws_handshake_accept(&s->opening->offer, &t);
+    write_text(s->client, &t);
+}
+
+/* Turns the client's stream, which has been sent 101, into a WebSocket. NULL when out of memory:
+ * the stream is then aborted. */
+static struct duplex *upgrade(struct session *s)
+{
+    struct duplex *ws;
+
+    duplex_pause(s->client);
+    send_101(s);
+    ws = ws_duplex_new(loop_scheduler(s->host->loop), s->client, WS_SERVER, s->carrier,
+                       &s->host->config->ws, s->opening->early);
+    if (ws == NULL)
+        duplex_abort(s->client, cause_at(CAUSE_NO_MEMORY, CAUSE_AT_PROXY));
+    s->client = NULL;
+    free_opening(s);
+    return ws;
+}
+
+/* A page cannot read the status of a failed upgrade: it gets a Close that says the same. */
+static void refuse_in_close(struct session *s, struct cause cause)
+{
+    struct relay_report report = {.cause = cause};
+    struct duplex *ws = upgrade(s);
+    struct access_entry e = entry_of(s);
+
+    if (ws != NULL)
+        duplex_abort(ws, cause);
+    access_log_closed(&e, s->carrier, &report);
+    s->host->on_closed(s->host, &report);
+    free_session(s);
+}
+
+static void on_dial_failed(struct session *s, struct cause cause)
+{
+    if (cause.what == CAUSE_NO_MEMORY)
+        refuse(s, 503, cause, "out of memory");
+    else if (s->carrier == WS_SUBPROTOCOL)
+        refuse_in_close(s, cause);
+    else
+        refuse(s, cause.what == CAUSE_CONNECT_TIMEOUT ? 504 : 502, cause, cause_text(cause.what));
+}
+
+static void on_dialled(void *owner, struct duplex *backend, struct cause cause)
+{
+    struct session *s = owner;
+    struct duplex *ws;
+
+    s->opening->dial = NULL;
+    if (backend == NULL) {
+        cause.where = CAUSE_AT_BACKEND;
+        on_dial_failed(s, cause);
+        return;
+    }
+    s->has_backend = true;
+    s->host->on_connected(s->host, s, backend);
+    ws = upgrade(s);
+    if (ws == NULL) {
+        struct relay_report report = {.cause = {CAUSE_NO_MEMORY, CAUSE_AT_PROXY, 0}};
+        duplex_abort(backend, report.cause);
+        on_relay_done(&s->relay, &report);
+        return;
+    }
+    relay_start(&s->relay, loop_scheduler(s->host->loop), ws, backend, &s->host->config->relay,
+                on_relay_done);
+}
+
+/* ---- the request ---- */
+
+/* Keeps frames that come before our 101. False when out of memory. */
+static bool keep_early(struct session *s, struct span in)
+{
+    struct span *early = &s->opening->early;
+    uint8_t *grown;
+
+    if (in.len == 0)
+        return true;
+    grown = realloc(early->data, early->len + in.len);
+    if (grown == NULL)
+        return false;
+    memcpy(grown + early->len, in.data, in.len);
+    early->data = grown;
+    early->len += in.len;
+    if (early->len >= EARLY_MAX)
+        duplex_pause(s->client);
+    return true;
+}
+
+static void on_request(struct session *s, struct span rest)
+{
+    struct opening *o = s->opening;
+    const struct server_config *config = s->host->config;
+    const char *problem = NULL;
+    int status = ws_handshake_judge(o->head, &o->offer, &problem);
+
+    if (status != 101) {
+        refuse(s, status, cause_at(CAUSE_BAD_HANDSHAKE, CAUSE_AT_CLIENT), problem);
+        return;
+    }
+    s->carrier = o->offer.carrier;
+    deadline_clear(loop_scheduler(s->host->loop), &o->timeout);
+    ws_head_free(o->head);
+    o->head = NULL;
+    if (keep_early(s, rest))
+        o->dial = connect_start(s->host->loop, &config->backend, config->connect_timeout_ms,
+                                &config->stream, on_dialled, s);
+    if (o->dial == NULL)
+        refuse(s, 503, cause_at(CAUSE_NO_MEMORY, CAUSE_AT_PROXY), "out of memory");
+}
+
+static void on_client_data(void *owner, struct span in)
+{
+    struct session *s = owner;
+    struct opening *o = s->opening;
+
+    if (o->head == NULL) {
+        if (!keep_early(s, in))
+            refuse(s, 503, cause_at(CAUSE_NO_MEMORY, CAUSE_AT_PROXY), "out of memory");
+        return;
+    }
+    switch (ws_head_feed(o->head, &in)) {
+    case WS_HEAD_MORE:
+        return;
+    case WS_HEAD_DONE:
+        on_request(s, in);
+        return;
+    case WS_HEAD_FAILED:
+        refuse(s, ws_head_status(o->head), cause_at(CAUSE_BAD_HANDSHAKE, CAUSE_AT_CLIENT),
+               ws_head_problem(o->head));
+        return;
+    }
+}
+
+/* A FIN under a WebSocket that is not open yet: the client does not want it any more. */
+static void on_client_end(void *owner)
+{
+    struct session *s = owner;
+
+    duplex_close(s->client);
+    give_up(s, cause_at(CAUSE_CLOSED, CAUSE_AT_CLIENT));
+}
+
+static void on_client_abort(void *owner, struct cause cause)
+{
+    cause.where = CAUSE_AT_CLIENT;
+    give_up(owner, cause);
+}
+
+static void on_client_quiet(void *owner)
+{
+    (void)owner; /* on_drain, on_finished: nothing waits for them */
+}
+
+static const struct duplex_events client_events = {
+    .on_data = on_client_data,
+    .on_end = on_client_end,
+    .on_abort = on_client_abort,
+    .on_drain = on_client_quiet,
+    .on_finished = on_client_quiet,
+};
+
+static void on_head_timeout(struct deadline *d)
+{
+    struct opening *o = container_of(d, struct opening, timeout);
+
+    refuse(o->session, 408, cause_at(CAUSE_HANDSHAKE_TIMEOUT, CAUSE_AT_CLIENT),
+           "the request did not come in time");
+}
+
+/* ---- from the server ---- */
+
+struct session *session_new(struct session_host *host, uint64_t id, struct duplex *client)
+{
+    char name[PEER_NAME_MAX];
+    size_t name_size = strlen(stream_peer_name(client, name, sizeof(name))) + 1;
+    struct session *s = calloc(1, sizeof(*s) + name_size);
+    struct opening *o = calloc(1, sizeof(*o));
+    struct ws_head *head = ws_head_new(WS_SERVER);
+
+    if (s == NULL || o == NULL || head == NULL) {
+        ws_head_free(head);
+        free(o);
+        free(s);
+        return NULL;
+    }
+    memcpy(s->client_name, name, name_size);
+    s->host = host;
+    s->id = id;
+    s->started_ms = loop_now_ms(host->loop);
+    s->client = client;
+    s->opening = o;
+    o->session = s;
+    o->head = head;
+    deadline_init(&o->timeout, on_head_timeout);
+    deadline_set(loop_scheduler(host->loop), &o->timeout, host->config->handshake_timeout_ms);
+    duplex_own(client, &client_events, s);
+    duplex_resume(client);
+    return s;
+}
+
+void session_drain(struct session *s)
+{
+    if (s->opening != NULL)
+        refuse(s, 503, cause_at(CAUSE_SHUTDOWN, CAUSE_AT_PROXY), "going away");
+}
+
+void session_abort(struct session *s)
+{
+    if (s->opening != NULL)
+        session_drain(s);
+    else
+        relay_abort(&s->relay, cause_at(CAUSE_SHUTDOWN, CAUSE_AT_PROXY));
+}
