@@ -176,39 +176,32 @@ static bool finish_field(struct ws_head *head, struct field *f)
     return true;
 }
 
-static const char *terminated(struct ws_head *head, struct piece p)
+static void terminate(struct ws_head *head, struct piece p)
 {
     head->raw[p.end] = '\0';
-    return head->raw + p.begin;
 }
 
-static void check_version(struct ws_head *head)
+/* "HTTP/2.0" and the like at the end of the request line: not malformed, but 505 (RFC 9110 15.6.6).
+ */
+static bool is_other_major(const struct ws_head *head)
 {
-    int major = llhttp_get_http_major(&head->parser), minor = llhttp_get_http_minor(&head->parser);
-    bool is_1_1 = major == 1 && minor == 1;
-    if (head->role == WS_SERVER && !is_1_1) {
-        /* 505 is for another major version (RFC 9110 15.6.6) */
-        if (major > 1)
-            fail(head, 505, "HTTP version not supported: HTTP/1.1 is");
-        else
-            fail(head, 400, "WebSocket needs HTTP/1.1");
-    } else if (head->role == WS_CLIENT && !is_1_1 && head->status == 101) {
-        fail(head, 0, "101 without HTTP/1.1");
-    }
+    const char *cr = memchr(head->raw, '\r', head->used);
+    size_t len = (size_t)(cr - head->raw), tail = strlen(" HTTP/2.0");
+    if (len < tail)
+        return false;
+    const char *version = cr - tail;
+    return memcmp(version, " HTTP/", 6) == 0 && version[6] >= '2' && version[6] <= '9' &&
+           version[7] == '.' && version[8] >= '0' && version[8] <= '9';
 }
 
 /* The scanner has seen the end of the head. */
 static void parse(struct ws_head *head)
 {
-    llhttp_errno_t e = llhttp_execute(&head->parser, head->raw, head->used);
-    if (e == HPE_PAUSED_H2_UPGRADE) {
-        fail(head, 505, "HTTP/2 is not supported");
-        return;
-    }
-    if (e == HPE_INVALID_VERSION) {
+    if (head->role == WS_SERVER && is_other_major(head)) {
         fail(head, 505, "HTTP version not supported: HTTP/1.1 is");
         return;
     }
+    llhttp_errno_t e = llhttp_execute(&head->parser, head->raw, head->used);
     if (e != HPE_PAUSED || !head->is_parsed) {
         fail(head, 400, "malformed HTTP");
         return;
@@ -220,15 +213,23 @@ static void parse(struct ws_head *head)
         }
     }
     for (unsigned i = 0; i < head->field_count; i++) {
-        terminated(head, head->fields[i].name);
-        terminated(head, head->fields[i].value);
+        terminate(head, head->fields[i].name);
+        terminate(head, head->fields[i].value);
     }
-    if (head->role == WS_SERVER)
-        terminated(head, head->target);
-    else
-        head->status = llhttp_get_status_code(&head->parser);
+    bool is_1_1 =
+        llhttp_get_http_major(&head->parser) == 1 && llhttp_get_http_minor(&head->parser) == 1;
     head->result = WS_HEAD_DONE;
-    check_version(head);
+    if (head->role == WS_SERVER) {
+        terminate(head, head->target);
+        if (!is_1_1)
+            fail(head, 400, "WebSocket needs HTTP/1.1");
+        return;
+    }
+    head->status = llhttp_get_status_code(&head->parser);
+    if (head->status < 100) /* llhttp 8.1 takes fewer digits than three */
+        fail(head, 0, "malformed HTTP");
+    else if (head->status == 101 && !is_1_1)
+        fail(head, 0, "101 without HTTP/1.1");
 }
 
 /* A client waits behind "100 Continue" and the like. */
