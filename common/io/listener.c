@@ -40,6 +40,7 @@ struct listener {
     uint64_t warned_ms;
     uint16_t port;
     struct listener_file file;
+    struct sockaddr_storage peer; /* of the connection accepted last */
     char name[NAME_MAX_SIZE];
     struct member members[RESOLVE_MAX];
 };
@@ -110,7 +111,9 @@ static void on_ready(uv_poll_t *poll, int status, int events)
         return;
     }
     for (int i = 0; i < ACCEPT_TURN && !x->is_paused && !x->is_closed; i++) {
-        int fd = accept4(m->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        socklen_t len = sizeof(x->peer);
+        x->peer.ss_family = AF_UNSPEC;
+        int fd = accept4(m->fd, (struct sockaddr *)&x->peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             x->on_accept(x->owner, fd, x->is_unix);
         } else if (errno == EAGAIN) {
@@ -138,6 +141,11 @@ void listener_resume(struct listener *x)
 const char *listener_name(const struct listener *x)
 {
     return x->name;
+}
+
+char *listener_peer_name(const struct listener *x, char *buffer, size_t size)
+{
+    return resolve_format(&x->peer, buffer, size);
 }
 
 uint16_t listener_port(const struct listener *x)

@@ -33,6 +33,11 @@ void listener_resume(struct listener *x);
  * gave. */
 const char *listener_name(const struct listener *x);
 
+/* The peer of the connection that on_accept is being told of, written as stream_peer_name does, but
+ * also known if the peer has reset it by now. Valid in on_accept only. Returns `buffer`; 64 bytes
+ * do. */
+char *listener_peer_name(const struct listener *x, char *buffer, size_t size);
+
 /* The port it is bound to (TCP), or 0. */
 uint16_t listener_port(const struct listener *x);
 

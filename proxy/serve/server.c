@@ -9,17 +9,24 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define EXTRA_MAX 16   /* connections above the limit that are being told so */
-#define FLUSH_MS  1000 /* for the last Close of all to leave */
+#define EXTRA_MAX     16 /* connections above the limit that are being told so */
+#define PEER_NAME_MAX 64
+#define FLUSH_MS      1000 /* for the last Close of all to leave */
 
 enum phase { PHASE_SERVING, PHASE_DRAINING, PHASE_FLUSHING, PHASE_CUT };
+
+/* One address: whom its listener tells of a connection. */
+struct entrance {
+    struct server *server;
+    struct listener *listener;
+};
 
 struct server {
     struct session_host host;
     struct server_config const *config;
     struct server_observer observer;
-    struct listener *listeners[SERVER_LISTEN_MAX];
-    unsigned listener_count;
+    struct entrance entrances[SERVER_LISTEN_MAX];
+    unsigned entrance_count;
     struct session *first;
     uint64_t connections; /* sessions in the list */
     uint64_t last_id;
@@ -43,8 +50,8 @@ static void pause_if_overrun(struct server *s)
     if (s->is_paused || !is_full(s) || s->extra < EXTRA_MAX)
         return;
     s->is_paused = true;
-    for (unsigned i = 0; i < s->listener_count; i++)
-        listener_pause(s->listeners[i]);
+    for (unsigned i = 0; i < s->entrance_count; i++)
+        listener_pause(s->entrances[i].listener);
 }
 
 static void resume_if_room(struct server *s)
@@ -52,8 +59,8 @@ static void resume_if_room(struct server *s)
     if (!s->is_paused || s->phase != PHASE_SERVING || (is_full(s) && s->extra >= EXTRA_MAX))
         return;
     s->is_paused = false;
-    for (unsigned i = 0; i < s->listener_count; i++)
-        listener_resume(s->listeners[i]);
+    for (unsigned i = 0; i < s->entrance_count; i++)
+        listener_resume(s->entrances[i].listener);
 }
 
 static void on_descriptor_released(void *arg)
@@ -74,9 +81,9 @@ static void on_extra_released(void *arg)
 
 /* ---- accepting ---- */
 
-static void add_session(struct server *s, struct duplex *client)
+static void add_session(struct server *s, struct duplex *client, const char *name)
 {
-    struct session *session = session_new(&s->host, ++s->last_id, client);
+    struct session *session = session_new(&s->host, ++s->last_id, client, name);
 
     if (session == NULL) {
         s->free_descriptors++; /* the backend's */
@@ -91,14 +98,13 @@ static void add_session(struct server *s, struct duplex *client)
     s->connections++;
 }
 
-static void refuse_above_limit(struct server *s, struct duplex *client)
+static void refuse_above_limit(struct server *s, struct duplex *client, const char *name)
 {
-    char buffer[1024], name[64];
+    char buffer[1024];
     struct text t;
-    struct access_entry e = {.conn = ++s->last_id};
+    struct access_entry e = {.conn = ++s->last_id, .client = name};
     struct span span;
 
-    e.client = stream_peer_name(client, name, sizeof(name));
     text_init(&t, buffer, sizeof(buffer));
     ws_handshake_refuse(503, "too many connections", &t);
     span = (struct span){(uint8_t *)t.data, t.len};
@@ -110,7 +116,9 @@ static void refuse_above_limit(struct server *s, struct duplex *client)
 
 static void on_accept(void *owner, int fd, bool is_unix)
 {
-    struct server *s = owner;
+    struct entrance *entrance = owner;
+    struct server *s = entrance->server;
+    char name[PEER_NAME_MAX];
     struct duplex *client =
         stream_open(s->host.loop, fd, is_unix ? STREAM_UNIX : STREAM_TCP, &s->config->stream);
 
@@ -119,11 +127,11 @@ static void on_accept(void *owner, int fd, bool is_unix)
     } else if (is_full(s)) {
         s->extra++;
         stream_on_release(client, on_extra_released, s);
-        refuse_above_limit(s, client);
+        refuse_above_limit(s, client, listener_peer_name(entrance->listener, name, sizeof(name)));
     } else {
         s->free_descriptors -= 2;
         stream_on_release(client, on_descriptor_released, s);
-        add_session(s, client);
+        add_session(s, client, listener_peer_name(entrance->listener, name, sizeof(name)));
     }
     pause_if_overrun(s);
 }
@@ -190,9 +198,9 @@ static void on_patience_over(struct deadline *d)
 
 static void close_listeners(struct server *s)
 {
-    for (unsigned i = 0; i < s->listener_count; i++)
-        listener_close(s->listeners[i]);
-    s->listener_count = 0;
+    for (unsigned i = 0; i < s->entrance_count; i++)
+        listener_close(s->entrances[i].listener);
+    s->entrance_count = 0;
 }
 
 static void begin_drain(struct server *s)
@@ -274,16 +282,18 @@ int server_start(struct loop *l, const struct server_config *config,
     deadline_init(&s->patience, on_patience_over);
     for (unsigned i = 0; i < config->listen.count; i++) {
         static const struct listener_options options = {0};
-        int status = listener_open(l, &config->listen.items[i], &options, on_accept, s,
-                                   &s->listeners[i], problem, problem_size);
+        s->entrances[i].server = s;
+        int status =
+            listener_open(l, &config->listen.items[i], &options, on_accept, &s->entrances[i],
+                          &s->entrances[i].listener, problem, problem_size);
         if (status < 0) {
             close_listeners(s);
             free(s);
             return status;
         }
-        s->listener_count++;
+        s->entrance_count++;
     }
-    for (unsigned i = 0; i < s->listener_count; i++)
+    for (unsigned i = 0; i < s->entrance_count; i++)
         log_listening(s, i);
     *out = s;
     return 0;
@@ -291,8 +301,8 @@ int server_start(struct loop *l, const struct server_config *config,
 
 const char *server_address(const struct server *s, unsigned index)
 {
-    assert(index < s->listener_count);
-    return listener_name(s->listeners[index]);
+    assert(index < s->entrance_count);
+    return listener_name(s->entrances[index].listener);
 }
 
 void server_free(struct server *s)

@@ -8,9 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EARLY_MAX     65536 /* frames kept that come before our 101; then the client is paused */
-#define RESPONSE_MAX  1024
-#define PEER_NAME_MAX 64
+#define EARLY_MAX    65536 /* frames kept that come before our 101; then the client is paused */
+#define RESPONSE_MAX 1024
 
 /* What is needed until the relay starts. */
 struct opening {
@@ -285,10 +284,10 @@ static void on_head_timeout(struct deadline *d)
 
 /* ---- from the server ---- */
 
-struct session *session_new(struct session_host *host, uint64_t id, struct duplex *client)
+struct session *session_new(struct session_host *host, uint64_t id, struct duplex *client,
+                            const char *client_name)
 {
-    char name[PEER_NAME_MAX];
-    size_t name_size = strlen(stream_peer_name(client, name, sizeof(name))) + 1;
+    size_t name_size = strlen(client_name) + 1;
     struct session *s = calloc(1, sizeof(*s) + name_size);
     struct opening *o = calloc(1, sizeof(*o));
     struct ws_head *head = ws_head_new(WS_SERVER);
@@ -299,7 +298,7 @@ struct session *session_new(struct session_host *host, uint64_t id, struct duple
         free(s);
         return NULL;
     }
-    memcpy(s->client_name, name, name_size);
+    memcpy(s->client_name, client_name, name_size);
     s->host = host;
     s->id = id;
     s->started_ms = loop_now_ms(host->loop);

@@ -43,9 +43,10 @@ struct session {
     char client_name[];
 };
 
-/* Takes over a new, paused stream and sets it going. NULL when out of memory: `client` is
- * untouched. */
-struct session *session_new(struct session_host *host, uint64_t id, struct duplex *client);
+/* Takes over a new, paused stream and sets it going. `client_name` is copied. NULL when out of
+ * memory: `client` is untouched. */
+struct session *session_new(struct session_host *host, uint64_t id, struct duplex *client,
+                            const char *client_name);
 
 /* The server is going away: refuses with 503 what is not open yet, leaves the rest. May free `s`.
  */
