@@ -26,7 +26,9 @@ class Proxy:
         listen: tuple[str, ...] = ("127.0.0.1:0",),
         prefix: tuple[str, ...] = (),
         log_format: str = "json",
+        is_quiet: bool = False,
     ) -> None:
+        """`is_quiet`: it logs no "listening", so a unix socket's file tells that it is ready."""
         command = [*prefix, default_binary(), "serve", "--backend", backend, "--log-format", log_format]
         for address in listen:
             command += ["--listen", address]
@@ -36,6 +38,7 @@ class Proxy:
         self._log_format = log_format
         self._news = threading.Condition()
         self._taken: set[int] = set()
+        self._is_told = False  # to end
         env = {k: v for k, v in os.environ.items() if not k.startswith("TIDEGATE")}
         env.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
         env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=0")
@@ -47,21 +50,22 @@ class Proxy:
         self._thread = threading.Thread(target=self._read_log, daemon=True)
         self._thread.start()
         try:
-            self.addresses = [
-                self.wait("listening", lambda r, n=i: r["_nth"] == n)["address"]
-                for i in range(len(listen))
-            ]
+            self.addresses = list(listen) if is_quiet else self._wait_listening(len(listen))
+            if is_quiet:
+                wait_until(lambda: os.path.exists(listen[0].removeprefix("unix:")), listen[0])
         except BaseException:
             self.kill()
             raise
         self.address: str = self.addresses[0]
         self.idle_files = open_files(self.pid)
 
+    def _wait_listening(self, count: int) -> list[str]:
+        return [str(self.wait("listening")["address"]) for _ in range(count)]
+
     # ---- the log ----
 
     def _read_log(self) -> None:
         assert self.process.stderr
-        counts: dict[str, int] = {}
         for raw in self.process.stderr:
             line = raw.decode("utf-8", "replace").rstrip("\n")
             record: Record | None = None
@@ -75,9 +79,6 @@ class Proxy:
                 if record is None:
                     self.odd_lines.append(line)
                 else:
-                    message = str(record["msg"])
-                    record["_nth"] = counts.get(message, 0)
-                    counts[message] = record["_nth"] + 1
                     self.records.append(record)
                 self._news.notify_all()
         with self._news:
@@ -89,16 +90,17 @@ class Proxy:
 
     def wait(
         self,
-        message: str,
+        message: str | tuple[str, ...],
         condition: Callable[[Record], bool] | None = None,
         timeout: float = PATIENCE,
     ) -> Record:
         """The first such record that has not been waited for before."""
+        messages = (message,) if isinstance(message, str) else message
         deadline = time.monotonic() + timeout
         with self._news:
             while True:
                 for record in self.records:
-                    if id(record) not in self._taken and record["msg"] == message:
+                    if id(record) not in self._taken and record["msg"] in messages:
                         if condition is None or condition(record):
                             self._taken.add(id(record))
                             return record
@@ -107,6 +109,9 @@ class Proxy:
                     tail = "\n".join(self.lines[-30:])
                     raise AssertionError(f"no {message} record; status {self.process.poll()}, log:\n{tail}")
                 self._news.wait(min(left, 0.1))
+
+    def wait_any(self, *messages: str) -> Record:
+        return self.wait(messages)
 
     def wait_closed(self, client: str | None = None, timeout: float = PATIENCE) -> Record:
         """The one record of a connection that had got 101; `client` is its own name for itself."""
@@ -118,6 +123,7 @@ class Proxy:
     # ---- the process ----
 
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
+        self._is_told = self._is_told or number in (signal.SIGTERM, signal.SIGINT)
         self.process.send_signal(number)
 
     def wait_exit(self, timeout: float = PATIENCE) -> int:
@@ -150,9 +156,11 @@ class Proxy:
         """The orderly end of a test: nothing leaked, exit 0, nothing on stderr but records."""
         if self.process.poll() is None:
             try:
-                self.wait_idle()
+                if not self._is_told:
+                    self.wait_idle()
             finally:
-                self.signal()
+                if not self._is_told:
+                    self.signal()
                 try:
                     self.wait_exit()
                 except AssertionError:

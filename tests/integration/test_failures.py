@@ -9,7 +9,7 @@ import pytest
 from backend import Backend
 from conftest import Rig
 from proxy import Proxy
-from support import wait_until
+from support import count_sockets, wait_until
 from wsclient import CARRIERS, WsClient, request
 
 
@@ -99,13 +99,16 @@ def limited(rig: Rig, limit: int) -> tuple[Proxy, Backend]:
 
 def test_59_above_the_limit(rig: Rig) -> None:
     proxy, _ = limited(rig, 2)
+    idle = count_sockets(proxy.pid)
     first, _second = rig.client(proxy), rig.client(proxy)
     busy(rig, proxy)
     busy(rig, proxy)
     first.fin()
     rig.backends[0].accept().finish()
     assert first.collect().close == 1000
+    first.sock.close()
     proxy.wait_closed(first.name)
+    wait_until(lambda: count_sockets(proxy.pid) == idle + 2, "the slot is free")
     rig.client(proxy, "plain")
 
 
@@ -165,5 +168,7 @@ def test_59_many_above_the_limit_are_answered_or_wait(rig: Rig) -> None:
     holder.fin()
     connection.finish()
     assert holder.collect().close == 1000
+    holder.sock.close()
     wait_until(lambda: len(proxy.find("refused")) == len(extra), "a record for each")
+    proxy.wait_idle()
     rig.client(proxy)

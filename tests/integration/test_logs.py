@@ -1,0 +1,120 @@
+"""Checklist 17 and the log contract: one record a line, whatever a peer sends, and never a secret."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from backend import echo
+from conftest import Rig
+from wsclient import CARRIERS, request
+
+SECRETS = [
+    ("Authorization", "Basic c2VjcmV0LXdvcmQ="),
+    ("Cookie", "session=secret-word"),
+    ("Proxy-Authorization", "Bearer secret-word"),
+    ("X-Note", "secret-word"),
+]
+NASTY = [
+    "/a\x1b[31mred",
+    "/quote\"s and 'more'",
+    "/back\\slash",
+    "/\u00fcml\u00e4ut",
+    "/\xff\xfe\xc0",
+    "/level=error msg=forged",
+    "/%0d%0alevel=error",
+]
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_17_one_line_a_record(rig: Rig, log_format: str) -> None:
+    """Rig checks in the end that every line of stderr parses as one record."""
+    backend = rig.backend("tcp", echo)
+    proxy = rig.proxy(backend, "--log-level", "debug", log_format=log_format)
+    count = 0
+    for target in NASTY:
+        for extra in ([("X-Nasty", target)], [("Origin", target), ("User-Agent", target)]):
+            client = rig.dial(proxy)
+            client.sock.sendall(request(target=target.replace(" ", "%20"), extra=extra))
+            client.read_response()
+            client.reset()
+            count += 1
+    raw = request().replace(b"13", b'8" level=error msg=forged x="\x1b]0;gotcha\x07')
+    client = rig.dial(proxy)
+    client.sock.sendall(raw)
+    assert client.read_response().status in (400, 426)
+    client.reset()
+    count += 1
+    for _ in range(count):
+        proxy.wait_any("closed", "refused")
+    assert all(line.isascii() and line.isprintable() for line in proxy.lines)
+    assert not [r for r in proxy.records if r["level"] == "error"]
+
+
+@pytest.mark.parametrize("is_good", [True, False])
+@pytest.mark.parametrize("level", ["debug", "info"])
+def test_17_no_secret_is_logged(rig: Rig, level: str, is_good: bool) -> None:
+    proxy = rig.proxy(rig.backend(), "--log-level", level)
+    client = rig.dial(proxy)
+    change = {} if is_good else {"Sec-WebSocket-Version": "1"}
+    client.sock.sendall(request(target="/?token=secret-word", change=change, extra=SECRETS))
+    assert client.read_response().status == (101 if is_good else 426)
+    client.reset()
+    proxy.wait_any("closed", "refused")
+    text = "\n".join(proxy.lines)
+    assert "secret-word" not in text and "c2VjcmV0" not in text
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_closed_record(rig: Rig, carrier: str, log_format: str) -> None:
+    backend = rig.backend()
+    proxy = rig.proxy(backend, log_format=log_format)
+    client, connection = rig.pair(proxy, backend, carrier)
+    client.send(b"four")
+    connection.send(b"seven")
+    client.read_data(5)
+    connection.finish()
+    if carrier != "plain":
+        client.read_until("fin")
+        client.fin()
+    assert client.collect().close == 1000
+    record = proxy.wait_closed(client.name)
+    assert list(record)[:3] == ["ts", "level", "msg"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", record["ts"])
+    expected = {
+        "level": "info", "conn": 1, "client": client.name, "backend": backend.address,
+        "carrier": carrier, "bytes_to_backend": 4, "bytes_to_client": 5, "first_end": "backend",
+        "cause": "ok",
+    }  # fmt: skip
+    assert {key: record[key] for key in expected} == expected
+    assert "native" not in record and record["detail"]
+    assert isinstance(record["duration_ms"], int) and isinstance(record["half_closed_ms"], int)
+
+
+def test_connections_are_numbered_and_logged_once(rig: Rig) -> None:
+    backend = rig.backend("tcp", echo)
+    proxy = rig.proxy(backend)
+    for number in range(1, 31):
+        client = rig.dial(proxy)
+        if number % 3 == 0:
+            client.sock.sendall(b"x\r\n\r\n")
+            client.read_response()
+        else:
+            client.handshake()
+        client.reset()
+        assert proxy.wait_any("closed", "refused")["conn"] == number
+    proxy.wait_idle()
+    numbers = [r["conn"] for r in proxy.records if r["msg"] in ("closed", "refused")]
+    assert sorted(numbers) == list(range(1, 31))
+
+
+def test_log_level_keeps_the_rest_quiet(rig: Rig) -> None:
+    """At "error" even the start says nothing, so the address must be known: a unix socket."""
+    path = rig.directory / "front.sock"
+    proxy = rig.proxy(
+        rig.backend(), "--log-level", "error", listen=(f"unix:{path}",), is_quiet=True
+    )
+    rig.client(f"unix:{path}").reset()
+    proxy.wait_idle()
+    assert proxy.lines == []
