@@ -1,5 +1,5 @@
-"""WebSocket frames as RFC 6455 section 5 has them, written and read here independently of the program under
-test. Writing can do anything wrong; reading forgives nothing."""
+"""WebSocket frames as RFC 6455 section 5 has them, written and read here independently of the program
+under test. Writing can do anything wrong; reading forgives nothing."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import hashlib
 import os
 import socket
 import struct
+import threading
 from dataclasses import dataclass, field
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+PATIENCE = 60.0  # seconds; nothing here waits for it unless something is wrong
 NO_CODE = 1005  # stands for a Close frame without a code
 MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 KINDS = {TEXT: "text", BINARY: "binary"}
@@ -68,6 +70,7 @@ class Heard:
     close: int | None = None
     partial: bytes = b""  # payload of a message that was not finished
     frames: int = 0
+    payload_size: int = 0  # of data frames
     keys: set[bytes] = field(default_factory=set)
     _buffer: bytearray = field(default_factory=bytearray)
     _opcode: int = 0
@@ -80,6 +83,9 @@ class Heard:
             at = end
         del self._buffer[:at]
         self.partial = b"".join(self._pieces)
+
+    def events_of(self, kind: str) -> list[bytes]:
+        return [body for k, body in self.events if k == kind]
 
     @property
     def is_between_frames(self) -> bool:
@@ -131,6 +137,7 @@ class Heard:
                 raise Violation("fragments out of order")
             self._opcode = self._opcode or opcode
             self._pieces.append(payload)
+            self.payload_size += len(payload)
             if fin:
                 whole = b"".join(self._pieces)
                 if self._opcode == TEXT:
@@ -195,3 +202,41 @@ def open_as_server(sock: socket.socket) -> tuple[str, bytes]:
         b"Sec-WebSocket-Accept: " + accept_key(key) + b"\r\n\r\n"
     )
     return target, rest
+
+
+def write_all(sock: socket.socket, data: bytes, chop: int | None) -> None:
+    try:
+        for i in range(0, len(data), chop or len(data) or 1):
+            sock.sendall(data[i : i + (chop or len(data))])
+    except OSError:
+        pass  # the reader sees what became of the connection
+
+
+def converse(
+    sock: socket.socket, rest: bytes, frames: list[Frame], is_client: bool, chop: int | None = None
+) -> Heard:
+    """Sends the frames, reads until the end of TCP, and does its part of the closing handshake. A
+    connection that is reset fails the test: the Close in front of it might have been lost."""
+    wire = b"".join(f.encode(is_client) for f in frames)
+    has_closed = any(f.opcode == CLOSE for f in frames)
+    writer = threading.Thread(target=write_all, args=(sock, wire, chop))
+    writer.start()
+    try:
+        heard = Heard(from_client=not is_client)
+        heard.feed(rest)
+        has_ended = False
+        while True:
+            if heard.close is not None and not is_client and not has_ended:
+                has_ended = True  # 7.1.1: the server ends TCP first
+                writer.join(PATIENCE)
+                if not has_closed:
+                    sock.sendall(close_frame(None).encode(is_client))
+                sock.shutdown(socket.SHUT_WR)
+            data = sock.recv(1 << 18)
+            if not data:
+                break
+            heard.feed(data)
+    finally:
+        writer.join(PATIENCE)
+    assert heard.is_between_frames, "TCP ended inside a frame"
+    return heard

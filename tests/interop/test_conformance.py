@@ -1,7 +1,7 @@
 """The codec against RFC 6455, in both roles, through the echo endpoint tests/tools/ws_echo.
 
-Needs nothing but that program (its path: environment WS_ECHO) and Python's standard library. The cases stand in
-conformance_cases.py; here is what plays the other side."""
+Needs nothing but that program (its path: environment WS_ECHO) and Python's standard library. The
+cases stand in conformance_cases.py; here is what plays the other side."""
 
 from __future__ import annotations
 
@@ -21,19 +21,21 @@ from conformance_cases import CASES, Case, close_frame, echoed, euros, letters, 
 from conformance_wire import (
     BINARY,
     NO_CODE,
+    PATIENCE,
     PING,
     TEXT,
     Frame,
     Heard,
+    converse,
     open_as_client,
     open_as_server,
     read_head,
+    write_all,
 )
 
 WS_ECHO = os.environ.get(
     "WS_ECHO", str(Path(__file__).resolve().parent / "../../build/tests/tools/ws_echo")
 )
-PATIENCE = 60.0  # seconds; nothing here waits for it unless something is wrong
 SMALL_CASES = [case for case in CASES if case.is_small]
 
 
@@ -126,44 +128,6 @@ def scripted_client() -> Iterator[Script]:
 
 
 # ---- the other side ----
-
-
-def write_all(sock: socket.socket, data: bytes, chop: int | None) -> None:
-    try:
-        for i in range(0, len(data), chop or len(data) or 1):
-            sock.sendall(data[i : i + (chop or len(data))])
-    except OSError:
-        pass  # the reader sees what became of the connection
-
-
-def converse(
-    sock: socket.socket, rest: bytes, frames: list[Frame], is_client: bool, chop: int | None = None
-) -> Heard:
-    """Sends the frames, reads until the end of TCP, and does its part of the closing handshake. A connection
-    that is reset fails the test: the Close in front of it might have been lost."""
-    wire = b"".join(f.encode(is_client) for f in frames)
-    has_closed = any(f.opcode == close_frame().opcode for f in frames)
-    writer = threading.Thread(target=write_all, args=(sock, wire, chop))
-    writer.start()
-    try:
-        heard = Heard(from_client=not is_client)
-        heard.feed(rest)
-        has_ended = False
-        while True:
-            if heard.close is not None and not is_client and not has_ended:
-                has_ended = True  # 7.1.1: the server ends TCP first
-                writer.join(PATIENCE)
-                if not has_closed:
-                    sock.sendall(close_frame(None).encode(is_client))
-                sock.shutdown(socket.SHUT_WR)
-            data = sock.recv(1 << 18)
-            if not data:
-                break
-            heard.feed(data)
-    finally:
-        writer.join(PATIENCE)
-    assert heard.is_between_frames, "TCP ended inside a frame"
-    return heard
 
 
 def judge(case: Case, heard: Heard) -> None:
@@ -287,7 +251,8 @@ def test_10_frames_in_one_segment_with_the_request(server: Server) -> None:
         frames = Frame(TEXT, b"early").encode(True) + close_frame().encode(True)
         sock.sendall(
             b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" + frames
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            + frames
         )
         start, fields, rest = read_head(sock)
         assert start.startswith("HTTP/1.1 101 ")

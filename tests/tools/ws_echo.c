@@ -252,7 +252,7 @@ static void on_data(void *owner, struct span in)
     if (p->is_closing || (p->head && !read_head(p, &in)))
         return;
     struct ws_event event;
-    while (!p->is_closing && ws_reader_next(&p->reader, &in, &event))
+    while (ws_reader_next(&p->reader, &in, &event)) /* nothing after Close or an error */
         on_event(p, &event);
 }
 
