@@ -1,111 +1,14 @@
-"""Fixtures: a rig that starts backends, proxies and clients, and takes them down in order."""
+"""Fixtures, and a word in time if there is nothing to test."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import socket
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from backend import Backend, BackendConnection, Script
-from proxy import Proxy
-from support import default_binary, dial
-from wsclient import WsClient, open_ws
+from rig import deaf_tcp_address, rig, unused_tcp_address
+from support import default_binary
 
-
-class Rig:
-    """What one test has started. finish() ends it all and checks that the proxies are clean."""
-
-    def __init__(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="tidegate-"))  # short: unix socket paths are
-        self.backends: list[Backend] = []
-        self.proxies: list[Proxy] = []
-        self.clients: list[WsClient] = []
-
-    def backend(self, kind: str = "tcp", script: Script | None = None, **options: Any) -> Backend:
-        directory = self.directory / f"backend{len(self.backends)}"
-        directory.mkdir()
-        self.backends.append(Backend(kind, directory, script, **options))
-        return self.backends[-1]
-
-    def proxy(self, backend: Backend | str, *flags: str, **options: Any) -> Proxy:
-        """--linger is short, so that a test which leaves a peer hanging ends soon; say it to change it."""
-        where = backend if isinstance(backend, str) else backend.address
-        if not any(flag.startswith("--linger") for flag in flags):
-            flags = ("--linger", "2s", *flags)
-        self.proxies.append(Proxy(where, *flags, **options))
-        return self.proxies[-1]
-
-    def client(self, proxy: Proxy | str, carrier: str = "extension", **options: Any) -> WsClient:
-        where = proxy if isinstance(proxy, str) else proxy.address
-        self.clients.append(open_ws(where, carrier, **options))
-        return self.clients[-1]
-
-    def dial(self, proxy: Proxy | str, carrier: str = "plain", **options: Any) -> WsClient:
-        """A client that has not shaken hands."""
-        where = proxy if isinstance(proxy, str) else proxy.address
-        self.clients.append(WsClient(dial(where, **options), carrier))
-        return self.clients[-1]
-
-    def pair(
-        self, proxy: Proxy, backend: Backend, carrier: str = "extension", **options: Any
-    ) -> tuple[WsClient, BackendConnection]:
-        """A client and the backend's end of the same connection."""
-        client = self.client(proxy, carrier, **options)
-        return client, backend.accept()
-
-    def finish(self) -> None:
-        try:
-            for client in self.clients:
-                client.drop()
-            for backend in self.backends:
-                backend.stop()
-            for proxy in self.proxies:
-                proxy.finish()
-        finally:
-            for proxy in self.proxies:
-                proxy.kill()
-            shutil.rmtree(self.directory, ignore_errors=True)
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    r = Rig()
-    try:
-        yield r
-    finally:
-        r.finish()
-
-
-@pytest.fixture
-def unused_tcp_address() -> Iterator[str]:
-    """Bound but not listening: a connection to it is refused, and nobody else can take it."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        yield f"127.0.0.1:{sock.getsockname()[1]}"
-
-
-@pytest.fixture
-def deaf_tcp_address() -> Iterator[str]:
-    """A listener whose queue is full: further SYNs are dropped, so connecting takes for ever."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        fillers = []
-        try:
-            for _ in range(3):
-                filler = socket.socket()
-                filler.setblocking(False)
-                filler.connect_ex(listener.getsockname())
-                fillers.append(filler)
-            yield f"127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            for filler in fillers:
-                filler.close()
+__all__ = ["deaf_tcp_address", "rig", "unused_tcp_address"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -9,8 +9,8 @@ import time
 
 import pytest
 from backend import BackendConnection
-from conftest import Rig
 from proxy import Proxy
+from rig import Rig
 from support import MIB, payload, sha256
 from wsclient import BINARY, CARRIERS, CLOSE, HALF_CLOSE_CARRIERS, WsClient, frame
 

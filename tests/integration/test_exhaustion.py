@@ -9,8 +9,8 @@ import time
 
 import pytest
 from backend import answer_at_end, echo
-from conftest import Rig
 from proxy import Proxy
+from rig import Rig
 from support import KIB, cpu_seconds, dial, is_sanitized, reset, resident_bytes, wait_until
 from wsclient import CARRIERS, WsClient, open_ws, request
 

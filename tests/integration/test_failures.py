@@ -7,8 +7,8 @@ import time
 
 import pytest
 from backend import Backend
-from conftest import Rig
 from proxy import Proxy
+from rig import Rig
 from support import count_sockets, wait_until
 from wsclient import CARRIERS, WsClient, request
 

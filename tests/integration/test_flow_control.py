@@ -11,8 +11,8 @@ import time
 
 import pytest
 from backend import BackendConnection, echo
-from conftest import Rig
 from proxy import Proxy
+from rig import Rig
 from support import KIB, MIB, is_sanitized, payload, resident_bytes, sha256
 from wsclient import CARRIERS, HALF_CLOSE_CARRIERS, PING, WsClient, frame
 

@@ -10,8 +10,8 @@ import struct
 
 import pytest
 from backend import BackendConnection, echo
-from conftest import Rig
 from proxy import Proxy
+from rig import Rig
 from support import KIB, MIB, is_sanitized, payload, resident_bytes, sha256
 from wsclient import (
     BINARY,

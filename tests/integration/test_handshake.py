@@ -6,8 +6,8 @@ import socket
 
 import pytest
 from backend import Backend
-from conftest import Rig
 from proxy import Proxy
+from rig import Rig
 from support import PATIENCE
 from wsclient import (
     BINARY,

@@ -11,8 +11,8 @@ import time
 
 import pytest
 from backend import answer_at_end
-from conftest import Rig
 from proxy import Proxy
+from rig import Rig
 from support import MIB, default_binary, dial, payload, sha256, wait_until
 from wsclient import CARRIERS, HALF_CLOSE_CARRIERS, open_ws, request
 

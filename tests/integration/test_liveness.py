@@ -6,8 +6,8 @@ import time
 
 import pytest
 from backend import BackendConnection, echo
-from conftest import Rig
 from proxy import Proxy
+from rig import Rig
 from support import MIB, payload, sha256
 from wsclient import CARRIERS, HALF_CLOSE_CARRIERS, PONG, WsClient, frame, request
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from backend import echo
-from conftest import Rig
+from rig import Rig
 from wsclient import CARRIERS, request
 
 SECRETS = [

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 from backend import BackendConnection
-from conftest import Rig
 from proxy import Proxy, Record
+from rig import Rig
 from support import MIB, payload, sha256
 from wsclient import CARRIERS, HALF_CLOSE_CARRIERS, WsClient
 
@@ -103,10 +103,11 @@ def test_34_client_ends_first(rig: Rig, carrier: str, kind: str, traffic: str) -
     case = Case(rig, carrier, kind, traffic == "slow-reader")
     case.start_reading()
     half = len(down) // 2
-    case.backend.send_in_background(down[:half])
+    sender = case.backend.send_in_background(down[:half])
     case.client.send(up)
     case.client.fin()
     case.check_up(up)
+    sender.join(20)
     case.backend.send(down[half:])  # the other direction goes on
     case.backend.finish()
     case.check_down(down)

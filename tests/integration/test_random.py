@@ -12,8 +12,8 @@ import time
 
 import pytest
 from backend import BackendConnection
-from conftest import Rig
 from proxy import Proxy
+from rig import Rig
 from support import dial, payload, reset, sha256
 from wsclient import BINARY, CARRIERS, HALF_CLOSE, PING, TEXT, WsClient, frame, request
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from backend import BackendConnection
-from conftest import Rig
 from proxy import Proxy
+from rig import Rig
 from support import MIB, payload, sha256
 from wsclient import CONTROL_OPCODE, HALF_CLOSE_CARRIERS, PING, WsClient, frame, request
 

@@ -1,0 +1,21 @@
+"""The rig of the integration tests, and servers of other makes in front of the proxy."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "integration"))
+
+from rig import rig  # noqa: E402
+from support import default_binary  # noqa: E402
+
+__all__ = ["rig"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not os.access(default_binary(), os.X_OK):
+        raise pytest.UsageError(f"{default_binary()}: no such program; build it, or set TIDEGATE")

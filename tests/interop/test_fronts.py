@@ -1,0 +1,165 @@
+"""Checklist 45: half-close works with nginx or HAProxy in front, because it travels in frames.
+
+What is sent on the way: 1 MiB up, FIN, 3 MiB down that the backend sends only after the end of its
+input, Close 1000.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+import pytest
+from backend import answer_at_end
+from fronts import Front
+from proxy import Proxy
+from rig import Rig
+from support import MIB, payload, sha256
+from wsclient import HALF_CLOSE_CARRIERS, WsClient
+
+UP, DOWN = payload(MIB, 50), payload(3 * MIB, 51)
+FRONTS = ("directly", "nginx", "haproxy")
+
+through_all = pytest.mark.parametrize("kind", FRONTS)
+through_fronts = pytest.mark.parametrize("kind", FRONTS[1:])
+both_carriers = pytest.mark.parametrize("carrier", HALF_CLOSE_CARRIERS)
+
+
+@contextlib.contextmanager
+def front(rig: Rig, proxy: Proxy, kind: str) -> Iterator[str]:
+    """The address to connect to."""
+    if kind == "directly":
+        yield proxy.address
+        return
+    server = Front(kind, proxy.address, rig.directory)
+    try:
+        yield server.address
+        for client in rig.clients:
+            client.drop()
+    finally:
+        server.stop()
+
+
+def exchange(client: WsClient) -> None:
+    client.send(UP)
+    client.fin()
+    got = client.collect()
+    assert got.order == ["data", "fin", "close", "eof"], got.order
+    assert (got.fin, got.close, got.digest) == (len(DOWN), 1000, sha256(DOWN))
+
+
+@through_all
+@both_carriers
+def test_45_answer_at_end_of_input(rig: Rig, kind: str, carrier: str) -> None:
+    backend = rig.backend("tcp", answer_at_end(DOWN))
+    proxy = rig.proxy(backend)
+    with front(rig, proxy, kind) as address:
+        exchange(rig.client(address, carrier))
+        assert backend.accept().digest == sha256(UP)
+        record = proxy.wait_closed()
+        assert (record["cause"], record["first_end"]) == ("ok", "client")
+        assert (record["bytes_to_backend"], record["bytes_to_client"]) == (len(UP), len(DOWN))
+
+
+@through_all
+@both_carriers
+def test_45_two_hundred_at_a_time(rig: Rig, kind: str, carrier: str) -> None:
+    count = 200
+    backend = rig.backend("tcp", answer_at_end(DOWN))
+    proxy = rig.proxy(backend)
+    failures: list[BaseException] = []
+
+    def run(client: WsClient) -> None:
+        try:
+            exchange(client)
+        except BaseException as failure:
+            failures.append(failure)
+
+    with front(rig, proxy, kind) as address:
+        clients = [rig.client(address, carrier, timeout=60) for _ in range(count)]
+        threads = [threading.Thread(target=run, args=(client,)) for client in clients]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+        assert not failures, f"{len(failures)} of {count}: {failures[0]!r}"
+        for _ in range(count):
+            connection = backend.accept()
+            assert (connection.end, connection.digest) == ("eof", sha256(UP))
+            assert proxy.wait_closed()["cause"] == "ok"
+
+
+@through_all
+@both_carriers
+def test_45_backend_ends_first(rig: Rig, kind: str, carrier: str) -> None:
+    """Then 3 MiB up, all of which arrive."""
+    backend = rig.backend()
+    proxy = rig.proxy(backend)
+    with front(rig, proxy, kind) as address:
+        client = rig.client(address, carrier)
+        connection = backend.accept()
+        connection.read_in_background()
+        connection.send(UP)
+        connection.finish()
+        assert client.read_until("fin").number == len(UP)
+        assert client.received.digest == sha256(UP)
+        client.send(DOWN)
+        client.fin()
+        assert connection.wait_end() == "eof"
+        assert (connection.count, connection.digest) == (len(DOWN), sha256(DOWN))
+        assert client.collect().close == 1000
+        record = proxy.wait_closed()
+        assert (record["cause"], record["first_end"]) == ("ok", "backend")
+
+
+@through_fronts
+@both_carriers
+@pytest.mark.parametrize("how", ["fin", "reset"])
+def test_46_client_lost_behind_a_front(rig: Rig, kind: str, carrier: str, how: str) -> None:
+    """Whatever the front makes of it, the backend sees no end."""
+    backend = rig.backend()
+    proxy = rig.proxy(backend)
+    with front(rig, proxy, kind) as address:
+        client = rig.client(address, carrier)
+        connection = backend.accept()
+        connection.read_in_background()
+        client.send(UP)
+        connection.wait_count(len(UP))
+        if how == "fin":
+            client.shutdown()
+        else:
+            client.reset()
+        assert connection.wait_end() == "reset"
+        assert proxy.wait_closed()["cause"] in ("lost", "reset")
+
+
+@through_fronts
+@both_carriers
+def test_48_backend_reset_behind_a_front(rig: Rig, kind: str, carrier: str) -> None:
+    """Close 4000 reaches the client."""
+    backend = rig.backend()
+    proxy = rig.proxy(backend)
+    with front(rig, proxy, kind) as address:
+        client = rig.client(address, carrier)
+        connection = backend.accept()
+        connection.send(b"last words")
+        client.read_data(10)
+        connection.reset()
+        assert client.expect("close").number == 4000
+        assert proxy.wait_closed()["cause"] == "reset"
+
+
+@through_fronts
+def test_proxy_gone_behind_a_front(rig: Rig, kind: str) -> None:
+    """A killed proxy is no success: no FIN message, no Close 1000."""
+    backend = rig.backend()
+    proxy = rig.proxy(backend)
+    with front(rig, proxy, kind) as address:
+        client = rig.client(address)
+        backend.accept().send(b"half")
+        client.read_data(4)
+        proxy.kill()
+        rig.proxies.remove(proxy)
+        got = client.collect()
+        assert got.fin is None and got.close is None
