@@ -9,6 +9,7 @@
 #include "text.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 
@@ -221,7 +222,8 @@ static bool set_up(struct demo *d, char *problem, size_t problem_size)
     text_init(&t, problem, problem_size);
     text_add(&t, "out of memory or descriptors");
     d->loop = loop_new();
-    if (d->loop == NULL)
+    if (d->loop == NULL || loop_on_signal(d->loop, SIGTERM, on_signal, d) < 0 ||
+        loop_on_signal(d->loop, SIGINT, on_signal, d) < 0)
         return false;
     if (demo_backend_start(d->loop, &d->timeline, on_backend_over, d, &d->backend, problem,
                            problem_size) < 0)
@@ -230,8 +232,7 @@ static bool set_up(struct demo *d, char *problem, size_t problem_size)
     config->backend.port = demo_backend_port(d->backend);
     if (server_start(d->loop, config, &observer, &d->server, problem, problem_size) < 0)
         return false;
-    return find_proxy(d) && loop_on_signal(d->loop, SIGTERM, on_signal, d) == 0 &&
-           loop_on_signal(d->loop, SIGINT, on_signal, d) == 0;
+    return find_proxy(d);
 }
 
 int demo_run(struct settings *settings)
@@ -250,7 +251,7 @@ int demo_run(struct settings *settings)
         begin_exchange(&d);
         loop_run(d.loop);
         if (server_was_cut(d.server))
-            return d.status;
+            exit(d.status); /* see server.h: the system takes it all back */
     }
     server_free(d.server);
     demo_backend_free(d.backend);

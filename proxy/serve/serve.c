@@ -6,11 +6,12 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sysexits.h>
 
 static void on_signal(void *arg, int signum)
 {
-    struct server *server = arg;
+    struct server *server = *(struct server **)arg;
 
     (void)signum;
     if (server_is_draining(server))
@@ -48,20 +49,21 @@ int serve_run(struct settings *settings)
     if (config->backend.kind == ADDRESS_UNIX)
         log_line(LOG_WARN, "the backend is a unix socket: it cannot be told of a reset, an aborted "
                            "connection looks like an ended one");
+    /* Before the first record: who waits for that may signal at once. They are called by the loop
+     * only. */
+    if (loop_on_signal(loop, SIGTERM, on_signal, &server) < 0 ||
+        loop_on_signal(loop, SIGINT, on_signal, &server) < 0) {
+        loop_free(loop);
+        return fail("no signal handlers: out of memory or descriptors");
+    }
     if (server_start(loop, config, NULL, &server, problem, sizeof(problem)) < 0) {
         loop_free(loop);
         return fail(problem);
     }
-    if (loop_on_signal(loop, SIGTERM, on_signal, server) < 0 ||
-        loop_on_signal(loop, SIGINT, on_signal, server) < 0) {
-        server_free(server);
-        loop_free(loop);
-        return fail("no signal handlers: out of memory or descriptors");
-    }
     loop_run(loop);
     log_stopped();
     if (server_was_cut(server))
-        return EX_OK; /* see server.h: the system takes it all back */
+        exit(EX_OK); /* see server.h: the system takes it all back */
     server_free(server);
     loop_free(loop);
     return EX_OK;
