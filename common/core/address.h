@@ -5,8 +5,8 @@
 #ifndef TIDEGATE_ADDRESS_H
 #define TIDEGATE_ADDRESS_H
 
-#include <stdint.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum address_kind { ADDRESS_TCP, ADDRESS_UNIX };
 

@@ -1,7 +1,7 @@
 /* Why a connection, or one side of it, came to its end. A value: no allocation, copied freely.
  *
- * The one list below is the log text, the metric label, the Close code and the Close reason. To add a
- * cause, add a line here and a row to docs/half-close.md. */
+ * The one list below is the log text, the metric label, the Close code and the Close reason. To add
+ * a cause, add a line here and a row to docs/half-close.md. */
 #ifndef TIDEGATE_CAUSE_H
 #define TIDEGATE_CAUSE_H
 
@@ -37,7 +37,7 @@ enum cause_what {
 #define X(id, name, code, text) CAUSE_##id,
     CAUSE_LIST(X)
 #undef X
-    CAUSE_COUNT
+        CAUSE_COUNT
 };
 
 /* The side at which it was seen: the one that connected to us (a WebSocket client of `serve`, the

@@ -1,5 +1,5 @@
-/* The few things needed from a cryptography library. crypto.c is the one file that calls mbedTLS for
- * them, so that its versions (2.28 on Debian 12, 3.6 on Debian 13) differ in one place.
+/* The few things needed from a cryptography library. crypto.c is the one file that calls mbedTLS
+ * for them, so that its versions (2.28 on Debian 12, 3.6 on Debian 13) differ in one place.
  *
  * Thread-safe: no state is shared between threads. */
 #ifndef TIDEGATE_CRYPTO_H

@@ -1,7 +1,8 @@
 /* Log records: one line each on stderr, as logfmt ("text") or JSON, with typed fields.
  *
- * Control characters, quotes and bytes that are not UTF-8 in a value are escaped, so that what a peer
- * sent can never make a second line. Never pass a secret. Lines are written with one write(2). */
+ * Control characters, quotes and bytes that are not UTF-8 in a value are escaped, so that what a
+ * peer sent can never make a second line. Never pass a secret. Lines are written with one write(2).
+ */
 #ifndef TIDEGATE_LOG_H
 #define TIDEGATE_LOG_H
 

@@ -1,7 +1,7 @@
 /* Bytes that a slow sink would not take: a first-in first-out queue in chunks.
  *
- * Not on the fast path: a connection whose sink keeps up never allocates here. An empty queue owns no
- * memory. */
+ * Not on the fast path: a connection whose sink keeps up never allocates here. An empty queue owns
+ * no memory. */
 #ifndef TIDEGATE_QUEUE_H
 #define TIDEGATE_QUEUE_H
 

@@ -156,8 +156,14 @@ static void on_lookup(uv_getaddrinfo_t *request, int status, struct addrinfo *li
     struct resolved result;
     status = status == 0 ? resolved_take(&result, list) : status_from_uv(status);
     uv_freeaddrinfo(list);
-    while (lookup->waiting != NULL)
-        resolve_tell(lookup->waiting, status, &result);
+    while (lookup->waiting != NULL) {
+        struct resolve *r = lookup->waiting;
+        lookup->waiting = r->next;
+        if (r->next != NULL)
+            r->next->link = &lookup->waiting;
+        r->link = NULL;
+        resolve_tell(r, status, &result);
+    }
     free(lookup);
 }
 

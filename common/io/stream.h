@@ -30,9 +30,9 @@ struct duplex *stream_open(struct loop *l, int fd, enum stream_kind kind,
 
 /* Calls `fn` once, when the descriptor has been closed, whoever ended the stream: to give back a
  * slot of a limit. Comes after the last event. Not called for streams that loop_free closes. */
-void stream_on_release(struct duplex *stream, void (*fn)(void *arg), void *arg);
+void stream_on_release(struct duplex *duplex, void (*fn)(void *arg), void *arg);
 
 /* Numeric "address:port" or "unix" of the peer, terminated; returns `buffer`. 64 bytes do. */
-char *stream_peer_name(const struct duplex *stream, char *buffer, size_t size);
+char *stream_peer_name(const struct duplex *duplex, char *buffer, size_t size);
 
 #endif

@@ -1,5 +1,6 @@
-/* The half-close control messages, FIN and WINDOW (docs/protocol.md section 4): text to value and back.
- * Which frame carries the text is the carrier's business (ws_message.h), what it means flow/ws_duplex.c's. */
+/* The half-close control messages, FIN and WINDOW (docs/protocol.md section 4): text to value and
+ * back. Which frame carries the text is the carrier's business (ws_message.h), what it means
+ * flow/ws_duplex.c's. */
 #ifndef TIDEGATE_HALF_CLOSE_H
 #define TIDEGATE_HALF_CLOSE_H
 
@@ -23,8 +24,8 @@ struct half_close_message {
 };
 
 /* `text` is one whole control message, 125 bytes at most.
- * word = one or more ASCII letters, digits or '-', beginning with a letter; exactly one SP; an argument.
- * An unknown lower-case word's argument is any printable ASCII. */
+ * word = one or more ASCII letters, digits or '-', beginning with a letter; exactly one SP; an
+ * argument. An unknown lower-case word's argument is any printable ASCII. */
 struct half_close_message half_close_parse(struct span text);
 
 /* Writes the message, not terminated; returns its length. type is FIN or WINDOW. */

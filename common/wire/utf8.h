@@ -1,5 +1,5 @@
-/* Incremental UTF-8 validation that fails at the first byte that no continuation could mend (RFC 3629:
- * no surrogates, nothing above U+10FFFF, no overlong form). */
+/* Incremental UTF-8 validation that fails at the first byte that no continuation could mend (RFC
+ * 3629: no surrogates, nothing above U+10FFFF, no overlong form). */
 #ifndef TIDEGATE_UTF8_H
 #define TIDEGATE_UTF8_H
 
@@ -9,7 +9,7 @@
 
 /* All zero is the start of a text. */
 struct utf8 {
-    uint8_t need; /* continuation bytes still to come; 0 at a character boundary */
+    uint8_t need;      /* continuation bytes still to come; 0 at a character boundary */
     uint8_t low, high; /* the range the next one must be in */
 };
 

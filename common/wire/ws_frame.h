@@ -29,16 +29,16 @@ struct ws_frame_header {
     uint64_t length;
 };
 
-/* Reads a header from the first `len` bytes of `in`. Returns its size (2 to 14), 0 if more bytes are
- * needed, or -EPROTO for a length that RFC 6455 forbids: top bit set, or not the shortest form. */
+/* Reads a header from the first `len` bytes of `in`. Returns its size (2 to 14), 0 if more bytes
+ * are needed, or -EPROTO for a length that RFC 6455 forbids: top bit set, or not shortest. */
 int ws_frame_parse(const uint8_t *in, size_t len, struct ws_frame_header *out);
 
 /* Writes the header in its shortest form; returns its size. `rsv` is written too. */
 size_t ws_frame_write(const struct ws_frame_header *h, uint8_t out[WS_FRAME_HEADER_MAX]);
 
-/* XORs `len` bytes in place with the key, which starts at byte `phase & 3` of itself: `phase` is how
- * many payload bytes of this frame came before. Masking and unmasking are the same. Works on wide words
- * at any alignment. */
+/* XORs `len` bytes in place with the key, which starts at byte `phase & 3` of itself: `phase` is
+ * how many payload bytes of this frame came before. Masking and unmasking are the same. Works on
+ * wide words at any alignment. */
 void ws_frame_mask(uint8_t *data, size_t len, const uint8_t key[4], uint64_t phase);
 
 #endif

@@ -1,8 +1,8 @@
-/* The opening handshake (RFC 6455 section 4), both roles, on llhttp in strict mode. Bytes in, a verdict
- * out; no I/O. What follows the head in the same segment is left to the caller.
+/* The opening handshake (RFC 6455 section 4), both roles, on llhttp in strict mode. Bytes in, a
+ * verdict out; no I/O. What follows the head in the same segment is left to the caller.
  *
- * One heap block a handshake, given back before the connection carries data: the reader keeps the head
- * (WS_HEAD_MAX bytes at most) and hands out terminated strings that point into it. */
+ * One heap block a handshake, given back before the connection carries data: the reader keeps the
+ * head (WS_HEAD_MAX bytes at most) and hands out terminated strings that point into it. */
 #ifndef TIDEGATE_WS_HANDSHAKE_H
 #define TIDEGATE_WS_HANDSHAKE_H
 
@@ -21,7 +21,8 @@ const char *ws_head_library_version(void);
 
 struct ws_head; /* reads one request head or one response head */
 
-/* NULL when out of memory. `role` is who we are: WS_SERVER reads a request, WS_CLIENT a response. */
+/* NULL when out of memory. `role` is who we are: WS_SERVER reads a request, WS_CLIENT a response.
+ */
 struct ws_head *ws_head_new(enum ws_role role);
 void ws_head_free(struct ws_head *head); /* NULL is fine */
 
@@ -38,8 +39,8 @@ enum ws_head_result ws_head_feed(struct ws_head *head, struct span *in);
 int ws_head_status(const struct ws_head *head);
 const char *ws_head_problem(const struct ws_head *head); /* one line for people; static */
 
-/* After DONE. Method ("GET"), target as sent; fields by lower-case name: NULL if absent, the values of
- * repeated fields joined with ", " in order. Valid until ws_head_free. */
+/* After DONE. Method ("GET"), target as sent; fields by lower-case name: NULL if absent, the values
+ * of repeated fields joined with ", " in order. Valid until ws_head_free. */
 const char *ws_head_method(const struct ws_head *head);
 const char *ws_head_target(const struct ws_head *head);
 const char *ws_head_field(struct ws_head *head, const char *name);
@@ -49,39 +50,39 @@ unsigned ws_head_field_count(const struct ws_head *head, const char *name);
 
 /* What a good request asks for, and what we answer. */
 struct ws_offer {
-    enum ws_carrier carrier;     /* the extension if offered well formed, else v1.tidegate, else plain */
+    enum ws_carrier carrier;     /* the extension if well formed, else v1.tidegate, else plain */
     const char *subprotocol;     /* to answer: "v1.tidegate", "binary" or NULL. Static */
     bool has_half_close_asked;   /* either carrier was offered */
     char accept[WS_ACCEPT_SIZE]; /* Sec-WebSocket-Accept */
 };
 
-/* Judges a complete request as protocol.md sections 2 and 6 say. 101 with `*offer` filled in, or the
- * status to refuse with (400, 405, 426, 505) and `*problem`, one static line for people. */
+/* Judges a complete request as protocol.md sections 2 and 6 say. 101 with `*offer` filled in, or
+ * the status to refuse with (400, 405, 426, 505) and `*problem`, one static line for people. */
 int ws_handshake_judge(struct ws_head *request, struct ws_offer *offer, const char **problem);
 
-/* Appends the 101 response, or a refusal: status line, Connection: close, Content-Type, Content-Length,
- * what the status demands (426: Upgrade and Sec-WebSocket-Version: 13; 503: Retry-After; 405: Allow), and
- * `problem` as a one-line text body. */
+/* Appends the 101 response, or a refusal: status line, Connection: close, Content-Type,
+ * Content-Length, what the status demands (426: Upgrade and Sec-WebSocket-Version: 13; 503:
+ * Retry-After; 405: Allow), and `problem` as a one-line text body. */
 void ws_handshake_accept(const struct ws_offer *offer, struct text *out);
 void ws_handshake_refuse(int status, const char *problem, struct text *out);
 
 /* ---- client ---- */
 
 struct ws_ask {
-    const char *host;          /* Host field, with port if not the default */
-    const char *target;        /* "/path?query" */
-    bool is_plain;             /* offer neither carrier */
+    const char *host;                          /* Host field, with port if not the default */
+    const char *target;                        /* "/path?query" */
+    bool is_plain;                             /* offer neither carrier */
     bool offers_extension, offers_subprotocol; /* otherwise these */
-    const char *fields;        /* further fields, each ended by CRLF; NULL for none */
-    char key[WS_KEY_SIZE];     /* filled in by ws_handshake_ask: fresh, random */
+    const char *fields;    /* further fields, each ended by CRLF; NULL for none */
+    char key[WS_KEY_SIZE]; /* filled in by ws_handshake_ask: fresh, random */
 };
 
 /* Appends the request. 0, -EIO (no randomness) or -ENOSPC. */
 int ws_handshake_ask(struct ws_ask *ask, struct text *out);
 
 /* Judges a complete response to `ask`. 0 and `*carrier` (WS_PLAIN if the server took neither), or
- * -EPROTO (bad accept key, an extension or subprotocol not asked for, both carriers, 101 without its
- * fields) or -EACCES (any status but 101, see ws_head_status), with `*problem`. */
+ * -EPROTO (bad accept key, an extension or subprotocol not asked for, both carriers, 101 without
+ * its fields) or -EACCES (any status but 101, see ws_head_status), with `*problem`. */
 int ws_handshake_check(struct ws_head *response, const struct ws_ask *ask, enum ws_carrier *carrier,
                        const char **problem);
 

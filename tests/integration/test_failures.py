@@ -100,7 +100,7 @@ def limited(rig: Rig, limit: int) -> tuple[Proxy, Backend]:
 def test_59_above_the_limit(rig: Rig) -> None:
     proxy, _ = limited(rig, 2)
     idle = count_sockets(proxy.pid)
-    first, _second = rig.client(proxy), rig.client(proxy)
+    first, _ = rig.client(proxy), rig.client(proxy)
     busy(rig, proxy)
     busy(rig, proxy)
     first.fin()

@@ -76,12 +76,13 @@ static void test_29_every_short_string(void **state)
     }
     static const uint8_t edges[] = {0x00, 0x41, 0x7F, 0x80, 0x81, 0x8F, 0x90, 0x9F,
                                     0xA0, 0xBF, 0xC0, 0xC2, 0xED, 0xF0, 0xF4, 0xFF};
+    const size_t edge_count = sizeof(edges);
     for (unsigned n = 0xE000; n < 0x10000; n++) {
         s[0] = (uint8_t)(n >> 8);
         s[1] = (uint8_t)n;
-        for (size_t i = 0; i < sizeof(edges) * sizeof(edges); i++) {
-            s[2] = edges[i / sizeof(edges)];
-            s[3] = edges[i % sizeof(edges)];
+        for (size_t i = 0; i < edge_count * edge_count; i++) {
+            s[2] = edges[i / edge_count];
+            s[3] = edges[i % edge_count];
             expect_same(s, 4);
         }
     }

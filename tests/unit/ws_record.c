@@ -24,8 +24,9 @@ static void add(struct record *r, const char *s, size_t len)
     if (r->capacity - r->len <= len) {
         r->capacity = (r->capacity + len) * 2 + 64;
         r->text = realloc(r->text, r->capacity);
-        insist(r->text != NULL, "out of memory");
     }
+    if (r->text == NULL)
+        abort();
     memcpy(r->text + r->len, s, len);
     r->len += len;
     r->text[r->len] = '\0';
