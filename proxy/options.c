@@ -1,73 +1,12 @@
-#include "options.h"
+#include "option_table.h"
 
-#include "log.h"
 #include "text.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum option_kind {
-    OPTION_FLAG,      /* bool */
-    OPTION_NUMBER,    /* uint64_t */
-    OPTION_DURATION,  /* uint64_t, milliseconds */
-    OPTION_ADDRESS,   /* struct address */
-    OPTION_ADDRESSES, /* struct address_list */
-    OPTION_CHOICE     /* unsigned: the index of the word */
-};
-
-struct option {
-    const char *name; /* "--name", and TIDEGATE_NAME in the environment */
-    enum option_kind kind;
-    unsigned commands;    /* enum command, joined */
-    size_t offset;        /* of the value in struct settings */
-    const char *value;    /* what help calls the value; OPTION_CHOICE: the words, joined with '|' */
-    const char *fallback; /* the default, as a user would write it; NULL: none */
-    uint64_t least;       /* OPTION_NUMBER, OPTION_DURATION */
-    bool is_required;
-    const char *help;
-};
-
-#define AT(member)   offsetof(struct settings, member)
 #define DURATION_MAX (UINT64_C(3650) * 24 * 3600 * 1000) /* far from any overflow of the clock */
-
-static const struct option table[] = {
-    {"listen", OPTION_ADDRESSES, COMMAND_SERVE, AT(server.listen), "ADDR", NULL, 0, true,
-     "where to accept WebSocket clients; may be repeated"},
-    {"backend", OPTION_ADDRESS, COMMAND_SERVE, AT(server.backend), "ADDR", NULL, 0, true,
-     "where to connect each of them"},
-    {"listen", OPTION_ADDRESSES, COMMAND_DEMO, AT(server.listen), "ADDR", "127.0.0.1:0", 0, false,
-     "where the demo's proxy accepts clients"},
-    {"once", OPTION_FLAG, COMMAND_DEMO, AT(is_once), NULL, NULL, 0, false,
-     "exit after the show: with 0 if the answer was right"},
-    {"connect-timeout", OPTION_DURATION, COMMAND_SERVE | COMMAND_DEMO,
-     AT(server.connect_timeout_ms), "TIME", "10s", 1, false, "for the backend to accept"},
-    {"handshake-timeout", OPTION_DURATION, COMMAND_SERVE | COMMAND_DEMO,
-     AT(server.handshake_timeout_ms), "TIME", "10s", 1, false,
-     "for a client to send its whole request"},
-    {"idle-timeout", OPTION_DURATION, COMMAND_SERVE | COMMAND_DEMO, AT(server.relay.idle_ms),
-     "TIME", "0", 0, false, "without a byte either way while both directions are open; 0: none"},
-    {"half-closed-timeout", OPTION_DURATION, COMMAND_SERVE | COMMAND_DEMO,
-     AT(server.relay.half_closed_ms), "TIME", "1h", 0, false,
-     "without a byte after one direction has ended; 0: none"},
-    {"ping-interval", OPTION_DURATION, COMMAND_SERVE | COMMAND_DEMO, AT(server.ws.ping_interval_ms),
-     "TIME", "25s", 0, false, "between pings to a quiet client; 0: no pings"},
-    {"ping-timeout", OPTION_DURATION, COMMAND_SERVE | COMMAND_DEMO, AT(server.ws.ping_timeout_ms),
-     "TIME", "20s", 1, false, "after a ping, for any sign of life"},
-    {"linger", OPTION_DURATION, COMMAND_SERVE | COMMAND_DEMO, AT(server.stream.linger_ms), "TIME",
-     "5s", 0, false, "for what is still under way when a connection ends or fails"},
-    {"drain-timeout", OPTION_DURATION, COMMAND_SERVE | COMMAND_DEMO, AT(server.drain_timeout_ms),
-     "TIME", "20s", 0, false, "for open connections to end after SIGTERM"},
-    {"max-connections", OPTION_NUMBER, COMMAND_SERVE | COMMAND_DEMO, AT(server.max_connections),
-     "N", NULL, 1, false, "at a time (default: what the descriptor limit allows)"},
-    {"log-level", OPTION_CHOICE, COMMAND_SERVE | COMMAND_DEMO, AT(log_level),
-     "debug|info|warn|error", "info", 0, false, "the least level that is logged"},
-    {"log-format", OPTION_CHOICE, COMMAND_SERVE | COMMAND_DEMO, AT(log_format), "text|json", "text",
-     0, false, "of the records on stderr"},
-};
-
-_Static_assert(LOG_DEBUG == 0 && LOG_ERROR == 3, "--log-level stores the index of its word");
-_Static_assert(LOG_TEXT == 0 && LOG_JSON == 1, "--log-format stores the index of its word");
 
 /* ---- one value ---- */
 
@@ -160,8 +99,8 @@ static void describe_bad_value(const struct option *o, const char *where, const 
 
 static const struct option *find(enum command command, const char *name, size_t len)
 {
-    for (size_t i = 0; i < array_count(table); i++) {
-        const struct option *o = &table[i];
+    for (size_t i = 0; i < option_table_count; i++) {
+        const struct option *o = &option_table[i];
         if ((o->commands & command) && strlen(o->name) == len && memcmp(o->name, name, len) == 0)
             return o;
     }
@@ -199,8 +138,8 @@ static const struct option *find_nearest(enum command command, const char *name,
 
     if (len > 31)
         return NULL;
-    for (size_t i = 0; i < array_count(table); i++) {
-        const struct option *o = &table[i];
+    for (size_t i = 0; i < option_table_count; i++) {
+        const struct option *o = &option_table[i];
         size_t common = 0, name_len = strlen(o->name);
         if (!(o->commands & command))
             continue;
@@ -225,10 +164,10 @@ static void set_defaults(enum command command, struct settings *s)
 {
     const char *why;
 
-    for (size_t i = 0; i < array_count(table); i++) {
-        if (!(table[i].commands & command) || table[i].fallback == NULL)
+    for (size_t i = 0; i < option_table_count; i++) {
+        if (!(option_table[i].commands & command) || option_table[i].fallback == NULL)
             continue;
-        bool is_good = set_value(&table[i], table[i].fallback, s, &why);
+        bool is_good = set_value(&option_table[i], option_table[i].fallback, s, &why);
         assert(is_good);
         (void)is_good;
     }
@@ -251,14 +190,14 @@ static void forget_list(const struct option *o, struct settings *s)
         ((struct address_list *)(void *)((char *)s + o->offset))->count = 0;
 }
 
-static bool set_from_environment(enum command command, struct settings *s, unsigned *given,
+static bool set_from_environment(enum command command, struct settings *s, uint64_t *given,
                                  struct text *problem)
 {
     char name[64];
     const char *why = NULL;
 
-    for (size_t i = 0; i < array_count(table); i++) {
-        const struct option *o = &table[i];
+    for (size_t i = 0; i < option_table_count; i++) {
+        const struct option *o = &option_table[i];
         if (!(o->commands & command))
             continue;
         environment_name(o, name, sizeof(name));
@@ -270,14 +209,14 @@ static bool set_from_environment(enum command command, struct settings *s, unsig
             describe_bad_value(o, name, value, why, problem);
             return false;
         }
-        *given |= 1U << i;
+        *given |= UINT64_C(1) << i;
     }
     return true;
 }
 
 /* One flag at argv[*i]; moves *i behind what it used up. */
 static enum options_result set_flag(enum command command, int argc, char **argv, int *i,
-                                    struct settings *s, unsigned *on_line, struct text *problem)
+                                    struct settings *s, uint64_t *on_line, struct text *problem)
 {
     char where[64];
     const char *why = NULL, *name = argv[*i] + 2, *value;
@@ -294,7 +233,7 @@ static enum options_result set_flag(enum command command, int argc, char **argv,
             text_add(problem, " (--help lists them)");
         return OPTIONS_BAD;
     }
-    unsigned bit = 1U << (o - table);
+    uint64_t bit = UINT64_C(1) << (o - option_table);
     if (!(*on_line & bit))
         forget_list(o, s);
     *on_line |= bit;
@@ -329,9 +268,8 @@ enum options_result options_parse(enum command command, int argc, char **argv, s
                                   char problem[OPTIONS_PROBLEM_MAX])
 {
     struct text text;
-    unsigned in_environment = 0, on_line = 0;
+    uint64_t in_environment = 0, on_line = 0;
 
-    _Static_assert(array_count(table) <= 32, "one bit for each flag");
     text_init(&text, problem, OPTIONS_PROBLEM_MAX);
     for (int i = 0; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
@@ -349,8 +287,8 @@ enum options_result options_parse(enum command command, int argc, char **argv, s
         if (set_flag(command, argc, argv, &i, out, &on_line, &text) != OPTIONS_OK)
             return OPTIONS_BAD;
     }
-    for (size_t i = 0; i < array_count(table); i++) {
-        const struct option *o = &table[i];
+    for (size_t i = 0; i < option_table_count; i++) {
+        const struct option *o = &option_table[i];
         if ((o->commands & command) && o->is_required && !((in_environment | on_line) >> i & 1)) {
             text_addf(&text, "--%s %s: missing (HOST:PORT, :PORT, [V6]:PORT or unix:PATH)", o->name,
                       o->value);
@@ -364,8 +302,8 @@ enum options_result options_parse(enum command command, int argc, char **argv, s
 
 void options_print(enum command command, FILE *out)
 {
-    for (size_t i = 0; i < array_count(table); i++) {
-        const struct option *o = &table[i];
+    for (size_t i = 0; i < option_table_count; i++) {
+        const struct option *o = &option_table[i];
         char left[64];
         struct text t;
         if (!(o->commands & command))

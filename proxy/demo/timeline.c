@@ -33,9 +33,9 @@ static const char *colour_of(const struct timeline *t, enum timeline_mood mood)
     return "";
 }
 
-static const char *colour_off(const struct timeline *t)
+static const char *colour_off(const struct timeline *t, enum timeline_mood mood)
 {
-    return t->has_colour ? "\033[0m" : "";
+    return t->has_colour && mood != MOOD_PLAIN ? "\033[0m" : "";
 }
 
 void timeline_init(struct timeline *t)
@@ -48,11 +48,12 @@ void timeline_init(struct timeline *t)
 
 void timeline_begin(struct timeline *t, const char *title, const char *subtitle)
 {
-    const char *bold = t->has_colour ? "\033[1m" : "", *dim = t->has_colour ? "\033[2m" : "";
+    const char *bold = t->has_colour ? "\033[1m" : "", *dim = t->has_colour ? "\033[2m" : "",
+               *off = t->has_colour ? "\033[0m" : "";
 
-    printf("\n%s%s%s\n%s\n\n", bold, title, colour_off(t), subtitle);
+    printf("\n%s%s%s\n%s\n\n", bold, title, off, subtitle);
     printf("%s%8s  %-8s %-*s %s%s\n", dim, "ms", "at", LANE_WIDTH, "client --> backend",
-           "client <-- backend", colour_off(t));
+           "client <-- backend", off);
     fflush(stdout);
     t->start_us = now_us();
 }
@@ -71,7 +72,7 @@ void timeline_note(struct timeline *t, const char *side, enum timeline_lane lane
     va_end(args);
     printf("%6llu.%llu  %-8s %*s%s%s%s\n", (unsigned long long)(us / 1000),
            (unsigned long long)(us / 100 % 10), side, lane == LANE_UP ? 0 : LANE_WIDTH + 1, "",
-           colour_of(t, mood), what, colour_off(t));
+           colour_of(t, mood), what, colour_off(t, mood));
     fflush(stdout);
 }
 
@@ -83,6 +84,6 @@ void timeline_say(struct timeline *t, enum timeline_mood mood, const char *forma
     va_start(args, format);
     vprintf(format, args);
     va_end(args);
-    printf("%s\n", colour_off(t));
+    printf("%s\n", colour_off(t, mood));
     fflush(stdout);
 }

@@ -1,0 +1,34 @@
+/* The one table of flags. To add a flag: a member in struct settings (options.h), a row in
+ * option_table.c. */
+#ifndef TIDEGATE_OPTION_TABLE_H
+#define TIDEGATE_OPTION_TABLE_H
+
+#include "options.h"
+
+#define OPTION_MAX 64
+
+enum option_kind {
+    OPTION_FLAG,      /* bool */
+    OPTION_NUMBER,    /* uint64_t */
+    OPTION_DURATION,  /* uint64_t, milliseconds */
+    OPTION_ADDRESS,   /* struct address */
+    OPTION_ADDRESSES, /* struct address_list */
+    OPTION_CHOICE     /* unsigned: the index of the word */
+};
+
+struct option {
+    const char *name; /* "--name", and TIDEGATE_NAME in the environment */
+    enum option_kind kind;
+    unsigned commands;    /* enum command, joined */
+    size_t offset;        /* of the value in struct settings */
+    const char *value;    /* what help calls the value; OPTION_CHOICE: the words, joined with '|' */
+    const char *fallback; /* the default, as a user would write it; NULL: none */
+    uint64_t least;       /* OPTION_NUMBER, OPTION_DURATION */
+    bool is_required;
+    const char *help;
+};
+
+extern const struct option option_table[];
+extern const size_t option_table_count;
+
+#endif
