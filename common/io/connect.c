@@ -122,7 +122,8 @@ static void on_attempt(uv_poll_t *poll, int status, int events)
     struct attempt *a = container_of(poll, struct attempt, poll);
     struct connect *c = a->connect;
     loop_touch(c->loop);
-    /* libuv (1.44 to 1.50) says EBADF for whatever poll(2) calls an error: the socket knows better. */
+    /* libuv (1.44 to 1.50) says EBADF for whatever poll(2) calls an error: the socket knows better.
+     */
     int result = attempt_result(a);
     if (result != 0)
         status = result;
