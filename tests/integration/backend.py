@@ -242,6 +242,42 @@ class Backend:
             Path(self.address.removeprefix("unix:")).unlink(missing_ok=True)
 
 
+class SlowToConnect:
+    """A listener whose queue is full, so that SYNs are dropped until accept() makes room: connecting
+    takes as long as the next SYN, a second or so."""
+
+    def __init__(self) -> None:
+        self._listener = socket.socket()
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen(0)
+        self._listener.settimeout(PATIENCE)
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._fillers = []
+        for _ in range(3):
+            filler = socket.socket()
+            filler.setblocking(False)
+            filler.connect_ex(self._listener.getsockname())
+            self._fillers.append(filler)
+
+    def __enter__(self) -> SlowToConnect:
+        return self
+
+    def accept(self) -> BackendConnection:
+        """Drops those who filled the queue and takes the one who waited."""
+        ours = {filler.getsockname()[1] for filler in self._fillers}
+        while True:
+            sock, peer = self._listener.accept()
+            if peer[1] not in ours:
+                sock.settimeout(60)
+                return BackendConnection(sock)
+            sock.close()
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+        for filler in self._fillers:
+            filler.close()
+
+
 def echo(connection: BackendConnection) -> None:
     """Sends back what comes; its end, too."""
     while piece := connection.sock.recv(65536):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backend import Backend, BackendConnection, Script
+from backend import Backend, BackendConnection, Script, SlowToConnect
 from proxy import Proxy
 from support import dial
 from wsclient import WsClient, open_ws
@@ -91,18 +91,6 @@ def unused_tcp_address() -> Iterator[str]:
 
 @pytest.fixture
 def deaf_tcp_address() -> Iterator[str]:
-    """A listener whose queue is full: further SYNs are dropped, so connecting takes for ever."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        fillers = []
-        try:
-            for _ in range(3):
-                filler = socket.socket()
-                filler.setblocking(False)
-                filler.connect_ex(listener.getsockname())
-                fillers.append(filler)
-            yield f"127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            for filler in fillers:
-                filler.close()
+    """A listener whose queue is full: connecting to it takes for ever."""
+    with SlowToConnect() as slow:
+        yield slow.address

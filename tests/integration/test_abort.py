@@ -199,3 +199,22 @@ def test_50_killed_proxy_is_no_success(rig: Rig, carrier: str) -> None:
         assert "inside a frame" in str(error)
     assert got.fin is None and got.close is None
     assert connection.wait_end() == "reset"
+
+
+@pytest.mark.xfail(strict=True, reason="the backend sees FIN: the kernel closes for a dead process")
+@pytest.mark.parametrize("carrier", CARRIERS)
+@pytest.mark.parametrize("state", ["open", "backend-ended"])
+def test_50_killed_between_two_bytes(rig: Rig, carrier: str, state: str) -> None:
+    """Nothing is in flight, nothing unread: a kernel that closes for a dead process would send FIN, and
+    the backend would take half an upload for a whole one."""
+    proxy, client, connection = start(rig, carrier)
+    client.send(b"half of an upl")
+    connection.read_in_background()
+    connection.wait_count(14)
+    if state == "backend-ended":
+        connection.finish()
+        client.answers_close = False
+        client.read_until("close" if carrier == "plain" else "fin")
+    proxy.kill()
+    rig.proxies.remove(proxy)
+    assert connection.wait_end() == "reset"

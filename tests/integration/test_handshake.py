@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
+import threading
 
 import pytest
-from backend import Backend
+from backend import Backend, SlowToConnect
 from proxy import Proxy
 from rig import Rig
-from support import PATIENCE
+from support import MIB, PATIENCE, payload, sha256
 from wsclient import (
     BINARY,
     CARRIERS,
@@ -221,6 +222,28 @@ def test_10_backend_speaks_first(rig: Rig, carrier: str) -> None:
     backend = rig.backend("tcp", lambda connection: connection.send(b"220 ready\r\n"))
     client = rig.client(rig.proxy(backend), carrier)
     assert client.expect("data").data == b"220 ready\r\n"
+
+
+@pytest.mark.parametrize("carrier", ["extension", "subprotocol"])
+def test_10_a_megabyte_before_the_backend_is_connected(rig: Rig, carrier: str) -> None:
+    """More than is kept early: the rest waits in the kernel, and nothing is lost, nor the end behind it."""
+    data = payload(MIB, 80)
+    with SlowToConnect() as slow:
+        proxy = rig.proxy(slow.address)
+        client = rig.dial(proxy, carrier)
+        client.sock.sendall(request(carrier))
+        control = 0xB if carrier == "extension" else 1
+        rest = frame(BINARY, data) + frame(control, b"FIN %d" % len(data))
+        sender = threading.Thread(target=client.sock.sendall, args=(rest,), daemon=True)
+        sender.start()
+        connection = slow.accept()
+        client.handshake(b"")
+        assert connection.wait_end() == "eof"
+        assert (connection.count, connection.digest) == (len(data), sha256(data))
+        connection.finish()
+        assert client.collect().close == 1000
+        connection.drop()
+        sender.join(PATIENCE)
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)

@@ -129,16 +129,17 @@ def test_66_drain_while_connecting(rig: Rig, deaf_tcp_address: str) -> None:
 @pytest.mark.parametrize("signals", [1, 2])
 def test_69_exit_during_a_flush(rig: Rig, stalled: str, signals: int) -> None:
     """Megabytes are queued for somebody who does not read. No leak, no crash, no hanging."""
-    backend = rig.backend()
+    backend = rig.backend(rcvbuf=65536)
     proxy = rig.proxy(backend, "--drain-timeout", "200ms")
     client, connection = rig.pair(proxy, backend)
+    data = payload(MIB, 31) * 60
     if stalled == "client":
-        connection.send_in_background(payload(MIB, 31) * 30, then=connection.finish)
+        connection.send_in_background(data, then=connection.finish)
         client.read_data(MIB)
     else:
         client.sock.settimeout(0.3)
         with pytest.raises(TimeoutError):
-            client.send(payload(MIB, 31) * 30)
+            client.send(data)
     proxy.signal()
     proxy.wait("draining")
     if signals == 2:

@@ -14,8 +14,10 @@ from wsclient import CARRIERS, HALF_CLOSE_CARRIERS, PONG, WsClient, frame, reque
 PINGS = ("--ping-interval", "200ms", "--ping-timeout", "300ms")
 
 
-def start(rig: Rig, carrier: str, *flags: str) -> tuple[Proxy, WsClient, BackendConnection]:
-    backend = rig.backend()
+def start(
+    rig: Rig, carrier: str, *flags: str, rcvbuf: int | None = None
+) -> tuple[Proxy, WsClient, BackendConnection]:
+    backend = rig.backend(rcvbuf=rcvbuf)
     proxy = rig.proxy(backend, *flags)
     client, connection = rig.pair(proxy, backend, carrier)
     return proxy, client, connection
@@ -77,12 +79,11 @@ def test_62_silent_client_that_reads_nothing(rig: Rig) -> None:
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_62_pong_delayed_behind_data(rig: Rig, carrier: str) -> None:
     """A client whose pong waits behind megabytes that we do not read is alive: the backend is slow."""
-    proxy, client, connection = start(rig, carrier, *PINGS)
-    data = payload(10 * MIB, 6)
-
+    data = payload(10 * MIB, 6) * 6
+    raw = frame(2, data)  # takes a while: before there are pings to answer
+    proxy, client, connection = start(rig, carrier, *PINGS, rcvbuf=65536)
     sent = 0
     client.sock.settimeout(0.3)
-    raw = frame(2, data)
     try:
         while sent < len(raw):  # until the kernel's buffers are full, with the backend not reading
             sent += client.sock.send(raw[sent : sent + 65536])
