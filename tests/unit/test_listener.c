@@ -29,6 +29,7 @@ struct door {
     bool is_unix;
     int fds[MOST];
     void (*hook)(struct door *d);
+    char peer[64]; /* of the last one */
 };
 
 static void on_accept(void *owner, int fd, bool is_unix)
@@ -37,6 +38,7 @@ static void on_accept(void *owner, int fd, bool is_unix)
     assert_true(d->count < MOST);
     d->fds[d->count++] = fd;
     d->is_unix = is_unix;
+    listener_peer_name(d->x, d->peer, sizeof(d->peer));
     if (d->hook != NULL)
         d->hook(d);
     loop_stop(d->l);
@@ -118,6 +120,25 @@ static void test_accepts(void **state)
     door_close(&d);
     loop_run(l); /* returns: nothing is open */
     assert_int_equal(dial("127.0.0.1", port), -1);
+    loop_free(l);
+}
+
+static void test_peer_that_has_reset_already_is_named(void **state)
+{
+    (void)state;
+    struct loop *l = loop_new();
+    struct door d;
+    door_open(&d, l, ADDRESS_TCP, "127.0.0.1", 0, &defaults);
+    int client = dial("127.0.0.1", listener_port(d.x));
+    struct sockaddr_in a;
+    socklen_t len = sizeof(a);
+    assert_int_equal(getsockname(client, (struct sockaddr *)&a, &len), 0);
+    kit_reset(client);
+    KIT_WAIT(l, d.count == 1);
+    char name[64];
+    snprintf(name, sizeof(name), "127.0.0.1:%u", ntohs(a.sin_port));
+    assert_string_equal(d.peer, name);
+    door_close(&d);
     loop_free(l);
 }
 
@@ -348,6 +369,7 @@ static void test_unix_socket(void **state)
     int client = dial_unix(path);
     KIT_WAIT(l, d.count == 1);
     assert_true(d.is_unix);
+    assert_string_equal(d.peer, "unix");
 
     /* a live one is refused */
     door_open(&other, l, ADDRESS_UNIX, path, 0, &defaults);
@@ -517,6 +539,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_58_recovers_from_running_out_of_descriptors), /* first: forks */
         cmocka_unit_test(test_accepts),
+        cmocka_unit_test(test_peer_that_has_reset_already_is_named),
         cmocka_unit_test(test_all_addresses_of_a_name_with_one_port),
         cmocka_unit_test(test_address_that_the_machine_has_not_is_left_out),
         cmocka_unit_test(test_68_port_in_use),
