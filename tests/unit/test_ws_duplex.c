@@ -275,6 +275,26 @@ static void test_client_masks_with_a_fresh_key(void **state)
     assert_memory_not_equal(far.hex + 6, far.hex + 36, 12); /* the two keys */
 }
 
+static void test_client_masks_all_spans_of_a_write_as_one_payload(void **state)
+{
+    (void)state;
+    open_with(WS_CLIENT, WS_EXTENSION, "");
+    uint8_t one[] = "one", two[] = " two ", three[] = "three";
+    struct span spans[] = {{one, 3}, {two, 5}, {three, 5}};
+    duplex_write(ws, spans, 3);
+    struct span sent;
+    uint8_t copy[64];
+    assert_int_equal(queue_peek(&lower.end[1].out, &sent, 1), 1);
+    assert_int_equal(sent.len, 2 + 4 + 13);
+    memcpy(copy, sent.data, sent.len);
+    struct ws_reader reader;
+    struct ws_event event;
+    struct span in = {copy, sent.len};
+    ws_reader_init(&reader, WS_SERVER, WS_EXTENSION);
+    assert_true(ws_reader_next(&reader, &in, &event));
+    assert_memory_equal(event.payload.data, "one two three", 13);
+}
+
 /* ---- the end of the peer's side ---- */
 
 static void test_34_end_behind_all_bytes(void **state)
@@ -507,6 +527,30 @@ static void test_window_below_what_was_sent_stops_at_once_and_fin_needs_none(voi
     text_frame(0x81, "WINDOW 0");
     finish();
     expect_wire("82 03 61 62 63 81 05 46 49 4e 20 33 ");
+}
+
+static void test_a_smaller_window_than_before_is_ignored(void **state)
+{
+    (void)state;
+    open_with(WS_SERVER, WS_EXTENSION, "");
+    text_frame(0x8b, "WINDOW 6");
+    text_frame(0x8b, "WINDOW 2");
+    assert_false(write_text("abcdef"));
+    expect_wire("82 06 61 62 63 64 65 66 ");
+}
+
+static void test_an_end_is_finished_when_the_transport_has_taken_it(void **state)
+{
+    (void)state;
+    open_with(WS_SERVER, WS_EXTENSION, "");
+    lower.end[1].capacity = 0;
+    duplex_pause(&lower.end[0].duplex);
+    assert_true(write_text("x"));
+    finish();
+    expect_told("");
+    duplex_resume(&lower.end[0].duplex);
+    flow();
+    expect_told("DRAIN;FINISHED;");
 }
 
 /* ---- reading, or not ---- */
@@ -770,6 +814,9 @@ int main(void)
         ws_test(test_examples_subprotocol),
         ws_test(test_37_end_with_no_byte_before_it),
         ws_test(test_client_masks_with_a_fresh_key),
+        ws_test(test_client_masks_all_spans_of_a_write_as_one_payload),
+        ws_test(test_a_smaller_window_than_before_is_ignored),
+        ws_test(test_an_end_is_finished_when_the_transport_has_taken_it),
         ws_test(test_34_end_behind_all_bytes),
         ws_test(test_39_violations_of_the_protocol_have_their_codes),
         ws_test(test_39_nothing_may_come_behind_an_end),
