@@ -58,9 +58,9 @@ struct duplex_events {
     void (*on_end)(void *owner); /* the peer's side is complete; once, no data after */
     void (*on_abort)(void *owner, struct cause cause); /* broken; once, last; `where` is not set */
     void (*on_drain)(void *owner);                     /* no longer full */
-    /* Our side is complete: all that was written and the end behind it have been accepted. TCP: by
-     * the kernel. WebSocket server: FIN by the kernel. WebSocket client: the server's Close 1000,
-     * which confirms the far end (docs/protocol.md section 5). Once. */
+    /* Our side is complete: all that was written and the end behind it have been accepted. TCP: by the
+     * peer's kernel. WebSocket server: FIN by ours. WebSocket client: the server's Close 1000, which
+     * confirms the far end (docs/protocol.md section 5). Once. */
     void (*on_finished)(void *owner);
 };
 

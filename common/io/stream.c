@@ -15,6 +15,8 @@
 #define USER_TIMEOUT_MS   60000
 #define FLUSH_POLL_MS     5
 #define FLUSH_POLL_MAX_MS 100
+#define ACK_POLL_MS       100
+#define ACK_POLL_MAX_MS   1000
 
 enum stream_state {
     STREAM_OPEN,    /* has an owner */
@@ -59,6 +61,7 @@ struct stream {
     bool has_ended : 1;     /* the peer's side is complete */
     bool is_finishing : 1;  /* our side shall end behind what was written */
     bool is_finished : 1;   /* it has: shutdown(2) is done */
+    bool awaits_ack : 1;    /* ... but the peer's kernel has not confirmed it yet */
     bool owes_finished : 1; /* on_finished is to be told */
     bool is_full : 1;       /* on_drain is to be told, once nothing waits */
     bool is_broken : 1;     /* on_abort is to be told by the task */
@@ -165,6 +168,29 @@ static void stream_write_failed(struct stream *s, int status)
     task_defer(&s->loop->scheduler, &s->task);
 }
 
+/* Our side is finished once the peer's kernel has confirmed all of it: what was handed to our own
+ * can still be lost. Nothing tells when; it is looked at when our side ends, when the peer's ends
+ * (which confirms ours, as a rule), and now and then. */
+static void stream_check_ack(struct stream *s)
+{
+    if (!s->awaits_ack)
+        return;
+    if (s->is_tcp && stream_socket_tail(stream_fd(s)) != STREAM_TAIL_ACKED) {
+        deadline_set(&s->loop->scheduler, &s->deadline, s->flush_poll_ms);
+        s->flush_poll_ms =
+            s->flush_poll_ms * 2 < ACK_POLL_MAX_MS ? s->flush_poll_ms * 2 : ACK_POLL_MAX_MS;
+        return;
+    }
+    s->awaits_ack = false;
+    int status = stream_socket_error(stream_fd(s));
+    if (status != 0) {
+        stream_write_failed(s, status);
+        return;
+    }
+    s->owes_finished = true;
+    task_defer(&s->loop->scheduler, &s->task);
+}
+
 /* Ends our side, if that was asked for and nothing waits. */
 static void stream_finish_if_flushed(struct stream *s)
 {
@@ -175,11 +201,14 @@ static void stream_finish_if_flushed(struct stream *s)
         stream_write_failed(s, status);
         return;
     }
-    s->is_finished = s->owes_finished = true;
-    if (s->state == STREAM_OPEN)
-        task_defer(&s->loop->scheduler, &s->task);
-    else if (s->has_ended)
+    s->is_finished = true;
+    if (s->state == STREAM_OPEN) {
+        s->awaits_ack = true;
+        s->flush_poll_ms = ACK_POLL_MS;
+        stream_check_ack(s);
+    } else if (s->has_ended) {
         stream_destroy(s);
+    }
 }
 
 /* Tells what the owner's calls, or the end of a write, brought about. */
@@ -304,6 +333,13 @@ static void stream_watch(struct stream *s)
         stream_arm_watch(s);
 }
 
+/* The deadline of an open stream. */
+static void stream_look(struct stream *s)
+{
+    stream_watch(s);
+    stream_check_ack(s);
+}
+
 static bool stream_write(struct duplex *d, const struct span *spans, size_t count)
 {
     struct stream *s = stream_of(d);
@@ -373,10 +409,12 @@ static void stream_read_end(struct stream *s)
         return;
     }
     s->has_ended = true;
-    if (s->state == STREAM_OPEN)
+    if (s->state == STREAM_OPEN) {
+        stream_check_ack(s);
         s->duplex.events->on_end(s->duplex.owner);
-    else if (s->is_finished)
+    } else if (s->is_finished) {
         stream_destroy(s);
+    }
 }
 
 static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buffer)
@@ -497,7 +535,7 @@ static void on_deadline(struct deadline *deadline)
     else if (s->failure != 0)
         stream_break(s, s->failure);
     else
-        stream_watch(s);
+        stream_look(s);
 }
 
 struct stream *stream_discard(struct stream *s)

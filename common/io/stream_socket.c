@@ -45,6 +45,13 @@ void stream_socket_set_reset(int fd)
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 }
 
+int stream_socket_error(int fd)
+{
+    int error = 0;
+    socklen_t size = sizeof(error);
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? -error : -errno;
+}
+
 int stream_socket_finish(int fd)
 {
     if (shutdown(fd, SHUT_WR) == 0)
@@ -52,11 +59,8 @@ int stream_socket_finish(int fd)
     if (errno != ENOTCONN)
         return -errno;
     /* The connection is gone; why was left for whoever asks first. */
-    int error = 0;
-    socklen_t size = sizeof(error);
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error != 0)
-        return -error;
-    return -ECONNRESET;
+    int status = stream_socket_error(fd);
+    return status != 0 ? status : -ECONNRESET;
 }
 
 int stream_socket_end(int fd)

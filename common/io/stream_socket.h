@@ -17,6 +17,9 @@ void stream_socket_set_reset(int fd);
 /* shutdown(SHUT_WR). 0 or the negative errno that the connection broke with. */
 int stream_socket_finish(int fd);
 
+/* What broke the connection, as a negative errno, told once (SO_ERROR); 0 if nothing has. */
+int stream_socket_error(int fd);
+
 /* What a read that libuv calls the end really is: 0 the end, 1 there are bytes left, or a negative
  * errno. */
 int stream_socket_end(int fd);

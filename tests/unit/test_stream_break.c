@@ -441,6 +441,43 @@ static void test_owner_may_abort_in_the_drain_of_a_failed_stream(void **state)
     world_end(&w);
 }
 
+/* ---- Finished means that the peer's kernel has it ---- */
+
+static void test_finished_is_told_when_the_peer_has_all(void **state)
+{
+    (void)state;
+    struct world w;
+    world_open(&w, STREAM_TCP, &kit_options);
+    assert_false(
+        app_write_pattern(&w.app, MIB)); /* our kernel has it, the peer's window is smaller */
+    app_finish(&w.app);
+    for (int i = 0; i < 3; i++)
+        kit_turn(w.l);
+    assert_int_equal(w.app.finishes, 0);
+    w.peer.reads = true;
+    peer_start(&w.peer);
+    KIT_WAIT(w.l, w.app.finishes == 1);
+    peer_join(&w.peer);
+    assert_int_equal(w.peer.got, MIB);
+    world_end(&w);
+}
+
+static void test_a_reset_before_the_peer_has_all_is_not_finished(void **state)
+{
+    (void)state;
+    struct world w;
+    world_open(&w, STREAM_TCP, &kit_options); /* paused: nothing but the look at the end tells */
+    assert_false(app_write_pattern(&w.app, MIB));
+    app_finish(&w.app);
+    kit_turn(w.l);
+    kit_reset(w.peer.fd);
+    w.peer.fd = -1;
+    KIT_WAIT(w.l, w.app.aborts == 1);
+    assert_int_equal(w.app.finishes, 0);
+    assert_int_equal(w.app.cause.what, CAUSE_RESET);
+    world_end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -467,6 +504,8 @@ int main(void)
         cmocka_unit_test(test_finish_on_a_reset_connection_is_no_finish),
         cmocka_unit_test(test_abort_or_close_of_a_failed_stream_is_at_once),
         cmocka_unit_test(test_owner_may_abort_in_the_drain_of_a_failed_stream),
+        cmocka_unit_test(test_finished_is_told_when_the_peer_has_all),
+        cmocka_unit_test(test_a_reset_before_the_peer_has_all_is_not_finished),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
