@@ -16,20 +16,18 @@ from support import PATIENCE, default_binary, open_files, wait_until
 Record = dict[str, Any]
 
 
-class Proxy:
-    """`tidegate serve` with JSON logs. Each record is an event that tests wait for."""
+class Program:
+    """A subcommand that listens, with JSON logs. Each record is an event that tests wait for."""
 
     def __init__(
         self,
-        backend: str,
-        *flags: str,
+        command: list[str],
         listen: tuple[str, ...] = ("127.0.0.1:0",),
-        prefix: tuple[str, ...] = (),
         log_format: str = "json",
         is_quiet: bool = False,
     ) -> None:
         """`is_quiet`: it logs no "listening", so a unix socket's file tells that it is ready."""
-        command = [*prefix, default_binary(), "serve", "--backend", backend, "--log-format", log_format]
+        command = [*command, "--log-format", log_format]
         for address in listen:
             command += ["--listen", address]
         self.records: list[Record] = []
@@ -43,9 +41,7 @@ class Proxy:
         env.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
         env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=0")
         env.pop("JOURNAL_STREAM", None)
-        self.process = subprocess.Popen(
-            [*command, *flags], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env
-        )
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env)
         self.pid = self.process.pid
         self._thread = threading.Thread(target=self._read_log, daemon=True)
         self._thread.start()
@@ -178,6 +174,13 @@ class Proxy:
             self.process.kill()
         self.process.wait()
         self._thread.join(PATIENCE)
+
+
+class Proxy(Program):
+    """`tidegate serve`."""
+
+    def __init__(self, backend: str, *flags: str, prefix: tuple[str, ...] = (), **options: Any) -> None:
+        super().__init__([*prefix, default_binary(), "serve", "--backend", backend, *flags], **options)
 
 
 def parse_logfmt(line: str) -> Record:
