@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -208,3 +209,35 @@ def test_57_stalled_after_101_is_reaped(rig: Rig) -> None:
     client.sock.sendall(b"\x82\xfe")  # the beginning of a frame, and nothing more
     assert proxy.wait_closed(client.name, timeout=5)["cause"] == "ping-timeout"
     assert connection.wait_end() == "reset"
+
+
+@pytest.mark.xfail(strict=True, reason="only bytes that come in, and an empty queue, restart the timer")
+@pytest.mark.parametrize("flag", ["--idle-timeout", "--half-closed-timeout"])
+@pytest.mark.parametrize("reader", ["client", "backend"])
+def test_41_slow_reader_is_not_idle(rig: Rig, flag: str, reader: str) -> None:
+    """Bytes move all the time, 100 kB/s, only none is read from the other side meanwhile."""
+    proxy, client, connection = start(rig, "extension", flag, "1s", rcvbuf=16384)
+    data = payload(10 * MIB, 6) * 2
+    if reader == "client":
+        if flag == "--half-closed-timeout":
+            client.fin()
+            assert connection.wait_end() == "eof"
+        connection.send_in_background(data)
+    else:
+        if flag == "--half-closed-timeout":
+            connection.finish()
+            client.read_until("fin")
+        threading.Thread(target=send_quietly, args=(client, data), daemon=True).start()
+    sock = client.sock if reader == "client" else connection.sock
+    deadline = time.monotonic() + 4
+    while time.monotonic() < deadline and not proxy.find("closed"):
+        sock.recv(5000)
+        time.sleep(0.05)  # a slow reader
+    assert not proxy.find("closed")
+
+
+def send_quietly(client: WsClient, data: bytes) -> None:
+    try:
+        client.send(data)
+    except OSError:  # the test is over
+        pass
