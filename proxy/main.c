@@ -3,6 +3,7 @@
 #include "log.h"
 #include "options.h"
 #include "serve/serve.h"
+#include "tunnel/tunnel.h"
 #include "versions.h"
 
 #include <stdio.h>
@@ -24,6 +25,16 @@ static const struct subcommand subcommands[] = {
      "Accepts WebSocket clients and connects each to the backend. The end of one direction leaves "
      "the\n"
      "other one open, and a failure never looks like an end.\n"
+     "\n"
+     "SIGTERM and SIGINT let open connections end within the drain timeout; a second one does not "
+     "wait.\n"},
+    {"tunnel", COMMAND_TUNNEL, tunnel_run, "--listen ADDR... [flags] URL",
+     "accept local TCP programs, carry each over a WebSocket to a tidegate server",
+     "Accepts local connections and carries each over a WebSocket of its own to the server at URL "
+     "and\n"
+     "the backend behind it. To the program at either end it is one plain TCP connection: the end "
+     "of a\n"
+     "direction is an end, a failure a reset.\n"
      "\n"
      "SIGTERM and SIGINT let open connections end within the drain timeout; a second one does not "
      "wait.\n"},

@@ -13,7 +13,12 @@ enum option_kind {
     OPTION_DURATION,  /* uint64_t, milliseconds */
     OPTION_ADDRESS,   /* struct address */
     OPTION_ADDRESSES, /* struct address_list */
-    OPTION_CHOICE     /* unsigned: the index of the word */
+    OPTION_CHOICE,    /* unsigned: the index of the word */
+    OPTION_URL,       /* struct url; an argument, not a flag */
+    OPTION_PATH,      /* const char *, not copied */
+    OPTION_HEADER,    /* struct request_fields */
+    OPTION_PROXY,     /* struct http_proxy */
+    OPTION_RETRY      /* struct redial_config: its retry_count, retry_ms */
 };
 
 struct option {

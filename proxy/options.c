@@ -1,107 +1,21 @@
-#include "option_table.h"
-
-#include "text.h"
+#include "option_value.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define DURATION_MAX (UINT64_C(3650) * 24 * 3600 * 1000) /* far from any overflow of the clock */
-
-/* ---- one value ---- */
-
-static bool parse_choice(const char *words, const char *text, unsigned *out)
-{
-    size_t len = strlen(text);
-    unsigned index = 0;
-
-    for (const char *word = words;; index++) {
-        size_t word_len = strcspn(word, "|");
-        if (word_len == len && memcmp(word, text, len) == 0) {
-            *out = index;
-            return true;
-        }
-        if (word[word_len] == '\0')
-            return false;
-        word += word_len + 1;
-    }
-}
-
-/* `text` may hold several, separated by commas or blanks. */
-static bool parse_addresses(const char *text, struct address_list *out, const char **why)
-{
-    const char *separators = ", \t";
-    char one[ADDRESS_TEXT_MAX];
-
-    for (text += strspn(text, separators); *text != '\0'; text += strspn(text, separators)) {
-        size_t len = strcspn(text, separators);
-        if (out->count == SERVER_LISTEN_MAX) {
-            *why = "too many addresses";
-            return false;
-        }
-        if (len >= sizeof(one)) {
-            *why = "address is too long";
-            return false;
-        }
-        memcpy(one, text, len);
-        one[len] = '\0';
-        if (address_parse(one, &out->items[out->count], why) < 0)
-            return false;
-        out->count++;
-        text += len;
-    }
-    if (out->count == 0)
-        *why = "no address given";
-    return out->count > 0;
-}
-
-/* Stores the value of `text` in `s`. False with `*why` if it is none. */
-static bool set_value(const struct option *o, const char *text, struct settings *s,
-                      const char **why)
-{
-    void *at = (char *)s + o->offset;
-
-    switch (o->kind) {
-    case OPTION_FLAG:
-        *(bool *)at = strcmp(text, "1") == 0 || strcmp(text, "true") == 0;
-        *why = "must be true or false";
-        return *(bool *)at || strcmp(text, "0") == 0 || strcmp(text, "false") == 0;
-    case OPTION_NUMBER:
-        *why = "must be a whole number from 1 to 1000000";
-        return text_parse_number(text, strlen(text), 1000000, at) && *(uint64_t *)at >= o->least;
-    case OPTION_DURATION:
-        *why = "must be a time like 250ms, 10s, 5m, 1h";
-        if (!text_parse_duration(text, at))
-            return false;
-        *why = *(uint64_t *)at > DURATION_MAX ? "is longer than ten years" : "must not be 0";
-        return *(uint64_t *)at >= o->least && *(uint64_t *)at <= DURATION_MAX;
-    case OPTION_ADDRESS:
-        return address_parse(text, at, why) == 0;
-    case OPTION_ADDRESSES:
-        return parse_addresses(text, at, why);
-    case OPTION_CHOICE:
-        *why = o->value;
-        return parse_choice(o->value, text, at);
-    }
-    return false;
-}
-
-static void describe_bad_value(const struct option *o, const char *where, const char *text,
-                               const char *why, struct text *problem)
-{
-    text_addf(problem, "%s: \"%.100s\"%s%s", where, text,
-              o->kind == OPTION_CHOICE ? " is not one of " : ": ", why);
-    if (o->kind == OPTION_ADDRESS || o->kind == OPTION_ADDRESSES)
-        text_add(problem, " (HOST:PORT, :PORT, [V6]:PORT or unix:PATH)");
-}
-
 /* ---- finding a flag ---- */
+
+static bool is_flag(const struct option *o, enum command command)
+{
+    return (o->commands & command) && o->kind != OPTION_URL;
+}
 
 static const struct option *find(enum command command, const char *name, size_t len)
 {
     for (size_t i = 0; i < option_table_count; i++) {
         const struct option *o = &option_table[i];
-        if ((o->commands & command) && strlen(o->name) == len && memcmp(o->name, name, len) == 0)
+        if (is_flag(o, command) && strlen(o->name) == len && memcmp(o->name, name, len) == 0)
             return o;
     }
     return NULL;
@@ -141,7 +55,7 @@ static const struct option *find_nearest(enum command command, const char *name,
     for (size_t i = 0; i < option_table_count; i++) {
         const struct option *o = &option_table[i];
         size_t common = 0, name_len = strlen(o->name);
-        if (!(o->commands & command))
+        if (!is_flag(o, command))
             continue;
         size_t distance = edit_distance(name, len, o->name, name_len);
         if (distance < least) {
@@ -167,7 +81,7 @@ static void set_defaults(enum command command, struct settings *s)
     for (size_t i = 0; i < option_table_count; i++) {
         if (!(option_table[i].commands & command) || option_table[i].fallback == NULL)
             continue;
-        bool is_good = set_value(&option_table[i], option_table[i].fallback, s, &why);
+        bool is_good = option_value_set(&option_table[i], option_table[i].fallback, s, &why);
         assert(is_good);
         (void)is_good;
     }
@@ -181,13 +95,6 @@ static void environment_name(const struct option *o, char *out, size_t size)
     text_add(&t, "TIDEGATE_");
     for (const char *c = o->name; *c != '\0'; c++)
         text_addf(&t, "%c", *c == '-' ? '_' : *c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
-}
-
-/* A list given here replaces what a weaker source said. */
-static void forget_list(const struct option *o, struct settings *s)
-{
-    if (o->kind == OPTION_ADDRESSES)
-        ((struct address_list *)(void *)((char *)s + o->offset))->count = 0;
 }
 
 static bool set_from_environment(enum command command, struct settings *s, uint64_t *given,
@@ -204,9 +111,9 @@ static bool set_from_environment(enum command command, struct settings *s, uint6
         const char *value = getenv(name);
         if (value == NULL || *value == '\0')
             continue;
-        forget_list(o, s);
-        if (!set_value(o, value, s, &why)) {
-            describe_bad_value(o, name, value, why, problem);
+        option_value_forget(o, s);
+        if (!option_value_set(o, value, s, &why)) {
+            option_value_describe(o, name, value, why, problem);
             return false;
         }
         *given |= UINT64_C(1) << i;
@@ -235,7 +142,7 @@ static enum options_result set_flag(enum command command, int argc, char **argv,
     }
     uint64_t bit = UINT64_C(1) << (o - option_table);
     if (!(*on_line & bit))
-        forget_list(o, s);
+        option_value_forget(o, s);
     *on_line |= bit;
     (*i)++;
     if (o->kind == OPTION_FLAG) {
@@ -253,15 +160,66 @@ static enum options_result set_flag(enum command command, int argc, char **argv,
     text_init(&t, where, sizeof(where));
     text_addf(&t, "--%s", o->name);
     for (;;) {
-        if (!set_value(o, value, s, &why)) {
-            describe_bad_value(o, where, value, why, problem);
+        if (!option_value_set(o, value, s, &why)) {
+            option_value_describe(o, where, value, why, problem);
             return OPTIONS_BAD;
         }
-        /* A list goes on to the next flag. */
-        if (o->kind != OPTION_ADDRESSES || *i == argc || argv[*i][0] == '-')
+        /* A list goes on to the next flag, or to the URL. */
+        if (o->kind != OPTION_ADDRESSES || *i == argc || argv[*i][0] == '-' ||
+            strstr(argv[*i], "://") != NULL)
             return OPTIONS_OK;
         value = argv[(*i)++];
     }
+}
+
+/* What stands where a flag would: the URL, once. */
+static enum options_result set_argument(enum command command, const char *text, struct settings *s,
+                                        uint64_t *on_line, struct text *problem)
+{
+    const struct option *o = &option_table[0];
+    const char *why = NULL;
+
+    assert(o->kind == OPTION_URL);
+    if (!(o->commands & command) || (*on_line & 1)) {
+        text_addf(problem, "\"%.100s\": unexpected argument (flags begin with --)", text);
+        return OPTIONS_BAD;
+    }
+    *on_line |= 1;
+    if (!option_value_set(o, text, s, &why)) {
+        option_value_describe(o, "URL", text, why, problem);
+        return OPTIONS_BAD;
+    }
+    return OPTIONS_OK;
+}
+
+/* What the values say together. */
+static enum options_result finish_tunnel(struct settings *s, struct text *problem)
+{
+    struct dialer_config *d = &s->tunnel.dial.dialer;
+    char token[REQUEST_TOKEN_MAX + 1];
+    const char *name, *why;
+
+    s->tunnel.service = &s->service;
+    d->timeout_ms = s->service.connect_timeout_ms;
+    d->ws = &s->service.ws;
+    d->stream = &s->service.stream;
+    if (!d->proxy.is_set && http_proxy_from_environment(&d->url, &d->proxy, &name, &why) != 0) {
+        text_addf(problem, "%s in the environment: %s", name, why);
+        return OPTIONS_BAD;
+    }
+    if (d->token_file == NULL)
+        return OPTIONS_OK;
+    if (request_fields_have(&d->fields, "authorization")) {
+        text_add(problem,
+                 "--token-file: there is a --header Authorization, too (give one of them)");
+        return OPTIONS_BAD;
+    }
+    /* Each connection reads it anew, but a mistake is told at once. */
+    if (request_token_read(d->token_file, token, &why) != 0) {
+        text_addf(problem, "--token-file: %.200s: %s", d->token_file, why);
+        return OPTIONS_BAD;
+    }
+    return OPTIONS_OK;
 }
 
 enum options_result options_parse(enum command command, int argc, char **argv, struct settings *out,
@@ -281,8 +239,9 @@ enum options_result options_parse(enum command command, int argc, char **argv, s
         return OPTIONS_BAD;
     for (int i = 0; i < argc;) {
         if (strncmp(argv[i], "--", 2) != 0 || argv[i][2] == '\0') {
-            text_addf(&text, "\"%.100s\": unexpected argument (flags begin with --)", argv[i]);
-            return OPTIONS_BAD;
+            if (set_argument(command, argv[i++], out, &on_line, &text) != OPTIONS_OK)
+                return OPTIONS_BAD;
+            continue;
         }
         if (set_flag(command, argc, argv, &i, out, &on_line, &text) != OPTIONS_OK)
             return OPTIONS_BAD;
@@ -290,14 +249,19 @@ enum options_result options_parse(enum command command, int argc, char **argv, s
     for (size_t i = 0; i < option_table_count; i++) {
         const struct option *o = &option_table[i];
         if ((o->commands & command) && o->is_required && !((in_environment | on_line) >> i & 1)) {
-            text_addf(&text, "--%s %s: missing (HOST:PORT, :PORT, [V6]:PORT or unix:PATH)", o->name,
-                      o->value);
+            if (o->kind == OPTION_URL)
+                text_add(&text, "URL: missing (ws://HOST[:PORT][/PATH])");
+            else
+                text_addf(&text, "--%s %s: missing (HOST:PORT, :PORT, [V6]:PORT or unix:PATH)",
+                          o->name, o->value);
             return OPTIONS_BAD;
         }
     }
-    out->server.ws.linger_ms = out->server.stream.linger_ms;
-    out->server.ws.close_timeout_ms = 5000; /* docs/protocol.md section 5 */
-    return OPTIONS_OK;
+    out->service.ws.linger_ms = out->service.stream.linger_ms;
+    out->service.ws.close_timeout_ms = 5000; /* docs/protocol.md section 5 */
+    out->server.service = &out->service;
+    return command & (COMMAND_TUNNEL | COMMAND_STDIO | COMMAND_PROBE) ? finish_tunnel(out, &text)
+                                                                      : OPTIONS_OK;
 }
 
 void options_print(enum command command, FILE *out)
@@ -306,7 +270,7 @@ void options_print(enum command command, FILE *out)
         const struct option *o = &option_table[i];
         char left[64];
         struct text t;
-        if (!(o->commands & command))
+        if (!is_flag(o, command))
             continue;
         text_init(&t, left, sizeof(left));
         text_addf(&t, "--%s", o->name);

@@ -7,16 +7,25 @@
 #define TIDEGATE_OPTIONS_H
 
 #include "serve/config.h"
+#include "tunnel/config.h"
 
 #include <stdbool.h>
 #include <stdio.h>
 
-enum command { COMMAND_SERVE = 1, COMMAND_DEMO = 2 }; /* bits: a flag may belong to several */
+enum command { /* bits: a flag may belong to several */
+               COMMAND_SERVE = 1,
+               COMMAND_DEMO = 2,
+               COMMAND_TUNNEL = 4,
+               COMMAND_STDIO = 8,
+               COMMAND_PROBE = 16,
+};
 
 struct settings {
-    struct server_config server;
-    unsigned log_level;  /* enum log_level */
-    unsigned log_format; /* enum log_format */
+    struct service_config service;
+    struct server_config server; /* serve, demo */
+    struct tunnel_config tunnel; /* tunnel, stdio, probe */
+    unsigned log_level;          /* enum log_level */
+    unsigned log_format;         /* enum log_format */
     bool is_once;
 };
 
@@ -26,7 +35,7 @@ enum options_result { OPTIONS_OK, OPTIONS_HELP, OPTIONS_BAD };
 
 /* Reads the arguments behind the subcommand's name. OPTIONS_HELP if --help is among them;
  * OPTIONS_BAD with one line for people in `problem` that says what is wrong where, and what would
- * be right. */
+ * be right. `out` holds pointers into itself and into `argv` and the environment. */
 enum options_result options_parse(enum command command, int argc, char **argv, struct settings *out,
                                   char problem[OPTIONS_PROBLEM_MAX]);
 

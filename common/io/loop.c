@@ -16,7 +16,7 @@ struct signal_watch {
 
 static bool loop_has_work(const struct loop *l)
 {
-    return l->stream_count > 0 || l->items != NULL || l->closing > 0 ||
+    return l->stream_count > 0 || l->items != NULL || l->holds > 0 || l->closing > 0 ||
            scheduler_has_tasks(&l->scheduler);
 }
 
@@ -92,6 +92,17 @@ void loop_stop(struct loop *l)
 {
     l->is_stopping = true;
     uv_stop(&l->uv);
+}
+
+void loop_hold(struct loop *l)
+{
+    l->holds++;
+}
+
+void loop_release(struct loop *l)
+{
+    assert(l->holds > 0);
+    l->holds--;
 }
 
 static void on_signal_closed(uv_handle_t *handle)

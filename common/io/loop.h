@@ -12,10 +12,14 @@ struct loop;
 /* NULL when out of memory or descriptors. SIGPIPE is ignored from the first loop on. */
 struct loop *loop_new(void);
 
-/* Runs until nothing is open any more (no stream, listener, dial or task; deadlines and signal
- * watches alone do not count) or loop_stop. */
+/* Runs until nothing is open any more (no stream, listener, dial, hold or task; deadlines and
+ * signal watches alone do not count) or loop_stop. */
 void loop_run(struct loop *l);
 void loop_stop(struct loop *l);
+
+/* For who waits for a deadline only: loop_run goes on until each hold has been released. */
+void loop_hold(struct loop *l);
+void loop_release(struct loop *l);
 
 /* Closes at once whatever is still open (streams by reset), and frees all of it. NULL is fine. */
 void loop_free(struct loop *l);

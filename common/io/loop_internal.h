@@ -27,6 +27,7 @@ struct loop {
     bool is_stopping;
     bool is_ending;   /* in loop_free */
     unsigned turn;    /* counts the loop's turns */
+    unsigned holds;   /* loop_hold */
     unsigned closing; /* handles closed by us whose memory is not free yet */
     uint8_t *buffer;  /* LOOP_BUFFER_SIZE bytes that all reads share */
     struct stream *streams;

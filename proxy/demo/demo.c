@@ -1,7 +1,7 @@
 #include "demo.h"
 
-#include "../serve/fd_limit.h"
 #include "../serve/server.h"
+#include "../service/fd_limit.h"
 #include "backend.h"
 #include "client.h"
 #include "half_close.h"
@@ -43,7 +43,7 @@ struct demo {
 static void stop(struct demo *d)
 {
     demo_backend_close(d->backend);
-    server_drain(d->server);
+    service_drain(server_service(d->server));
 }
 
 static void print_verdict(struct demo *d)
@@ -189,8 +189,8 @@ static void on_signal(void *arg, int signum)
     struct demo *d = arg;
 
     (void)signum;
-    if (server_is_draining(d->server)) {
-        server_stop(d->server);
+    if (service_is_draining(server_service(d->server))) {
+        service_stop(server_service(d->server));
         return;
     }
     deadline_clear(loop_scheduler(d->loop), &d->next);
@@ -204,7 +204,7 @@ static bool find_proxy(struct demo *d)
     char first[ADDRESS_TEXT_MAX];
     const char *why;
     struct text t;
-    const char *names = server_address(d->server, 0);
+    const char *names = service_address(server_service(d->server), 0);
 
     text_init(&t, first, sizeof(first));
     text_add_bytes(&t, names, strcspn(names, " "));
@@ -217,7 +217,7 @@ static bool set_up(struct demo *d, char *problem, size_t problem_size)
     const struct server_observer observer = {on_proxy_connected, on_proxy_closed, d};
     struct text t;
 
-    if (fd_limit_prepare(&config->max_connections, problem, problem_size) < 0)
+    if (fd_limit_prepare(&d->settings->service.max_connections, problem, problem_size) < 0)
         return false;
     text_init(&t, problem, problem_size);
     text_add(&t, "out of memory or descriptors");
@@ -250,8 +250,8 @@ int demo_run(struct settings *settings)
     } else {
         begin_exchange(&d);
         loop_run(d.loop);
-        if (server_was_cut(d.server))
-            exit(d.status); /* see server.h: the system takes it all back */
+        if (service_was_cut(server_service(d.server)))
+            exit(d.status); /* see service.h: the system takes it all back */
     }
     server_free(d.server);
     demo_backend_free(d.backend);

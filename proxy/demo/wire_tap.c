@@ -114,8 +114,13 @@ static void tap_close(struct duplex *d)
     task_defer(t->scheduler, &t->gone);
 }
 
-static const struct duplex_ops tap_ops = {tap_write, tap_finish, tap_abort,
-                                          tap_pause, tap_resume, tap_close};
+static uint64_t tap_pending(const struct duplex *d)
+{
+    return duplex_pending(container_of(d, const struct wire_tap, duplex)->lower);
+}
+
+static const struct duplex_ops tap_ops = {tap_write,  tap_finish, tap_abort,  tap_pause,
+                                          tap_resume, tap_close,  tap_pending};
 
 /* ---- the five events ---- */
 

@@ -1,6 +1,7 @@
 #include "session.h"
 
-#include "access_log.h"
+#include "../service/access_log.h"
+#include "../service/early.h"
 #include "connect.h"
 #include "ws_handshake.h"
 
@@ -8,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EARLY_MAX    65536 /* frames kept that come before our 101; then the client is paused */
 #define RESPONSE_MAX 1024
 
 /* What is needed until the relay starts. */
@@ -18,7 +18,7 @@ struct opening {
     struct connect *dial; /* NULL before, and after */
     struct ws_offer offer;
     struct deadline timeout; /* for the head */
-    struct span early;       /* what came behind the head; owned */
+    struct early early;      /* frames that come before our 101 */
 };
 
 static struct cause cause_at(enum cause_what what, enum cause_where where)
@@ -31,10 +31,11 @@ static struct cause cause_at(enum cause_what what, enum cause_where where)
 static struct access_entry entry_of(const struct session *s)
 {
     return (struct access_entry){
-        .conn = s->id,
+        .names = &access_log_serve,
+        .conn = s->base.id,
         .client = s->client_name,
         .backend = s->host->backend_name,
-        .duration_ms = loop_now_ms(s->host->loop) - s->started_ms,
+        .duration_ms = loop_now_ms(s->host->loop) - s->base.started_ms,
     };
 }
 
@@ -48,7 +49,7 @@ static void free_opening(struct session *s)
     if (o->dial != NULL)
         connect_cancel(o->dial);
     ws_head_free(o->head);
-    free(o->early.data);
+    early_clear(&o->early);
     free(o);
     s->opening = NULL;
 }
@@ -56,7 +57,7 @@ static void free_opening(struct session *s)
 static void free_session(struct session *s)
 {
     free_opening(s);
-    s->host->on_over(s->host, s);
+    service_session_over(&s->base);
     free(s);
 }
 
@@ -68,13 +69,22 @@ static void write_text(struct duplex *to, const struct text *t)
     duplex_write(to, &span, 1);
 }
 
+/* A client that is refused has nothing to do with a backend. */
+static struct access_entry refused_entry_of(const struct session *s)
+{
+    struct access_entry e = entry_of(s);
+
+    e.backend = NULL;
+    return e;
+}
+
 /* Answers in HTTP. The stream then waits for the client's end, so that no reset destroys the
  * answer. */
 static void refuse(struct session *s, int status, struct cause cause, const char *detail)
 {
     char buffer[RESPONSE_MAX];
     struct text t;
-    struct access_entry e = entry_of(s);
+    struct access_entry e = refused_entry_of(s);
 
     text_init(&t, buffer, sizeof(buffer));
     ws_handshake_refuse(status, detail, &t);
@@ -87,10 +97,18 @@ static void refuse(struct session *s, int status, struct cause cause, const char
 /* The client is gone before there was an answer; its stream is closed or dead. */
 static void give_up(struct session *s, struct cause cause)
 {
-    struct access_entry e = entry_of(s);
+    struct access_entry e = refused_entry_of(s);
 
     access_log_refused(&e, 0, cause, cause_text(cause.what));
     free_session(s);
+}
+
+static void tell_closed(const struct session *s, const struct relay_report *report)
+{
+    const struct server_observer *o = &s->host->observer;
+
+    if (o->on_closed != NULL)
+        o->on_closed(o->arg, report);
 }
 
 static void on_relay_done(struct relay *r, const struct relay_report *report)
@@ -99,7 +117,7 @@ static void on_relay_done(struct relay *r, const struct relay_report *report)
     struct access_entry e = entry_of(s);
 
     access_log_closed(&e, s->carrier, report);
-    s->host->on_closed(s->host, report);
+    tell_closed(s, report);
     free_session(s);
 }
 
@@ -124,7 +142,7 @@ static struct duplex *upgrade(struct session *s)
     duplex_pause(s->client);
     send_101(s);
     ws = ws_duplex_new(loop_scheduler(s->host->loop), s->client, WS_SERVER, s->carrier,
-                       &s->host->config->ws, s->opening->early);
+                       &s->host->config->service->ws, s->opening->early.bytes);
     if (ws == NULL)
         duplex_abort(s->client, cause_at(CAUSE_NO_MEMORY, CAUSE_AT_PROXY));
     s->client = NULL;
@@ -142,7 +160,7 @@ static void refuse_in_close(struct session *s, struct cause cause)
     if (ws != NULL)
         duplex_abort(ws, cause);
     access_log_closed(&e, s->carrier, &report);
-    s->host->on_closed(s->host, &report);
+    tell_closed(s, &report);
     free_session(s);
 }
 
@@ -159,6 +177,7 @@ static void on_dial_failed(struct session *s, struct cause cause)
 static void on_dialled(void *owner, struct duplex *backend, struct cause cause)
 {
     struct session *s = owner;
+    const struct server_observer *observer = &s->host->observer;
     struct duplex *ws;
 
     s->opening->dial = NULL;
@@ -167,8 +186,9 @@ static void on_dialled(void *owner, struct duplex *backend, struct cause cause)
         on_dial_failed(s, cause);
         return;
     }
-    s->has_backend = true;
-    s->host->on_connected(s->host, s, backend);
+    service_session_connected(&s->base, backend);
+    if (observer->on_connected != NULL)
+        observer->on_connected(observer->arg, s->carrier);
     ws = upgrade(s);
     if (ws == NULL) {
         struct relay_report report = {.cause = {CAUSE_NO_MEMORY, CAUSE_AT_PROXY, 0}};
@@ -176,8 +196,8 @@ static void on_dialled(void *owner, struct duplex *backend, struct cause cause)
         on_relay_done(&s->relay, &report);
         return;
     }
-    relay_start(&s->relay, loop_scheduler(s->host->loop), ws, backend, &s->host->config->relay,
-                on_relay_done);
+    relay_start(&s->relay, loop_scheduler(s->host->loop), ws, backend,
+                &s->host->config->service->relay, on_relay_done);
 }
 
 /* ---- the request ---- */
@@ -185,18 +205,11 @@ static void on_dialled(void *owner, struct duplex *backend, struct cause cause)
 /* Keeps frames that come before our 101. False when out of memory. */
 static bool keep_early(struct session *s, struct span in)
 {
-    struct span *early = &s->opening->early;
-    uint8_t *grown;
+    struct early *early = &s->opening->early;
 
-    if (in.len == 0)
-        return true;
-    grown = realloc(early->data, early->len + in.len);
-    if (grown == NULL)
+    if (!early_keep(early, in))
         return false;
-    memcpy(grown + early->len, in.data, in.len);
-    early->data = grown;
-    early->len += in.len;
-    if (early->len >= EARLY_MAX)
+    if (early_is_full(early))
         duplex_pause(s->client);
     return true;
 }
@@ -217,8 +230,9 @@ static void on_request(struct session *s, struct span rest)
     ws_head_free(o->head);
     o->head = NULL;
     if (keep_early(s, rest))
-        o->dial = connect_start(s->host->loop, &config->backend, config->connect_timeout_ms,
-                                &config->stream, on_dialled, s);
+        o->dial =
+            connect_start(s->host->loop, &config->backend, config->service->connect_timeout_ms,
+                          &config->service->stream, on_dialled, s);
     if (o->dial == NULL)
         refuse(s, 503, cause_at(CAUSE_NO_MEMORY, CAUSE_AT_PROXY), "out of memory");
 }
@@ -284,7 +298,7 @@ static void on_head_timeout(struct deadline *d)
 
 /* ---- from the server ---- */
 
-struct session *session_new(struct session_host *host, uint64_t id, struct duplex *client,
+struct session *session_new(const struct session_host *host, struct duplex *client,
                             const char *client_name)
 {
     size_t name_size = strlen(client_name) + 1;
@@ -300,8 +314,6 @@ struct session *session_new(struct session_host *host, uint64_t id, struct duple
     }
     memcpy(s->client_name, client_name, name_size);
     s->host = host;
-    s->id = id;
-    s->started_ms = loop_now_ms(host->loop);
     s->client = client;
     s->opening = o;
     o->session = s;
@@ -313,16 +325,20 @@ struct session *session_new(struct session_host *host, uint64_t id, struct duple
     return s;
 }
 
-void session_drain(struct session *s)
+void session_drain(struct service_session *base)
 {
+    struct session *s = container_of(base, struct session, base);
+
     if (s->opening != NULL)
         refuse(s, 503, cause_at(CAUSE_SHUTDOWN, CAUSE_AT_PROXY), "going away");
 }
 
-void session_abort(struct session *s)
+void session_abort(struct service_session *base)
 {
+    struct session *s = container_of(base, struct session, base);
+
     if (s->opening != NULL)
-        session_drain(s);
+        session_drain(base);
     else
         relay_abort(&s->relay, cause_at(CAUSE_SHUTDOWN, CAUSE_AT_PROXY));
 }

@@ -10,49 +10,39 @@
 #ifndef TIDEGATE_SESSION_H
 #define TIDEGATE_SESSION_H
 
-#include "config.h"
-#include "loop.h"
-#include "relay.h"
+#include "server.h"
 
 struct session;
 struct opening;
 
-/* What a session needs of its server, and tells it. */
+/* What all sessions of a server share. */
 struct session_host {
     struct loop *loop;
     const struct server_config *config;
+    struct server_observer observer;
     const char *backend_name; /* for the log */
-
-    /* The backend has accepted; the client is about to get 101. */
-    void (*on_connected)(struct session_host *h, struct session *s, struct duplex *backend);
-    /* The relay is over; before on_over. */
-    void (*on_closed)(struct session_host *h, const struct relay_report *report);
-    /* The session is about to be freed. */
-    void (*on_over)(struct session_host *h, struct session *s);
 };
 
 struct session {
-    struct session *next, *previous; /* the server's list */
-    struct session_host *host;
+    struct service_session base;
+    const struct session_host *host;
     struct duplex *client;   /* NULL once the relay has it, or it is gone */
     struct opening *opening; /* NULL once the relay has started */
     struct relay relay;
-    uint64_t id, started_ms;
     enum ws_carrier carrier;
-    bool has_backend; /* on_connected has been told */
     char client_name[];
 };
 
 /* Takes over a new, paused stream and sets it going. `client_name` is copied. NULL when out of
  * memory: `client` is untouched. */
-struct session *session_new(struct session_host *host, uint64_t id, struct duplex *client,
+struct session *session_new(const struct session_host *host, struct duplex *client,
                             const char *client_name);
 
-/* The server is going away: refuses with 503 what is not open yet, leaves the rest. May free `s`.
- */
-void session_drain(struct session *s);
+/* The server is going away: refuses with 503 what is not open yet, leaves the rest. May free
+ * it. */
+void session_drain(struct service_session *base);
 
 /* The server's patience is over: breaks what is open, refuses the rest. */
-void session_abort(struct session *s);
+void session_abort(struct service_session *base);
 
 #endif

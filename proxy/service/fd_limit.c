@@ -1,6 +1,6 @@
 #include "fd_limit.h"
 
-#include "server.h"
+#include "service.h"
 #include "text.h"
 
 #include <errno.h>
@@ -29,8 +29,8 @@ int fd_limit_prepare(uint64_t *max_connections, char *problem, size_t problem_si
     uint64_t limit = raise_limit(), room = 0;
     struct text t;
 
-    if (limit > SERVER_SPARE_DESCRIPTORS)
-        room = (limit - SERVER_SPARE_DESCRIPTORS) / DESCRIPTORS_EACH;
+    if (limit > SERVICE_SPARE_DESCRIPTORS)
+        room = (limit - SERVICE_SPARE_DESCRIPTORS) / DESCRIPTORS_EACH;
     if (room > CONNECTIONS_MAX)
         room = CONNECTIONS_MAX;
     uint64_t wanted = *max_connections == 0 ? 1 : *max_connections;
@@ -46,7 +46,7 @@ int fd_limit_prepare(uint64_t *max_connections, char *problem, size_t problem_si
         "it (ulimit -n, LimitNOFILE=)%s",
         (unsigned long long)limit, (unsigned long long)wanted, wanted == 1 ? "" : "s",
         wanted == 1 ? "s" : "",
-        (unsigned long long)(SERVER_SPARE_DESCRIPTORS + wanted * DESCRIPTORS_EACH),
+        (unsigned long long)(SERVICE_SPARE_DESCRIPTORS + wanted * DESCRIPTORS_EACH),
         *max_connections == 0 ? "" : " or lower --max-connections");
     return -EMFILE;
 }

@@ -1,0 +1,125 @@
+#include "option_value.h"
+
+#include <string.h>
+
+#define DURATION_MAX (UINT64_C(3650) * 24 * 3600 * 1000) /* far from any overflow of the clock */
+
+static bool parse_choice(const char *words, const char *text, unsigned *out)
+{
+    size_t len = strlen(text);
+    unsigned index = 0;
+
+    for (const char *word = words;; index++) {
+        size_t word_len = strcspn(word, "|");
+        if (word_len == len && memcmp(word, text, len) == 0) {
+            *out = index;
+            return true;
+        }
+        if (word[word_len] == '\0')
+            return false;
+        word += word_len + 1;
+    }
+}
+
+/* `text` may hold several, separated by commas or blanks. */
+static bool parse_addresses(const char *text, struct address_list *out, const char **why)
+{
+    const char *separators = ", \t";
+    char one[ADDRESS_TEXT_MAX];
+
+    for (text += strspn(text, separators); *text != '\0'; text += strspn(text, separators)) {
+        size_t len = strcspn(text, separators);
+        if (out->count == SERVICE_LISTEN_MAX) {
+            *why = "too many addresses";
+            return false;
+        }
+        if (len >= sizeof(one)) {
+            *why = "address is too long";
+            return false;
+        }
+        memcpy(one, text, len);
+        one[len] = '\0';
+        if (address_parse(one, &out->items[out->count], why) < 0)
+            return false;
+        out->count++;
+        text += len;
+    }
+    if (out->count == 0)
+        *why = "no address given";
+    return out->count > 0;
+}
+
+static bool parse_url(const char *text, struct url *out, const char **why)
+{
+    if (url_parse(text, out, why) != 0)
+        return false;
+    *why = "wss:// needs TLS, which this build does not have";
+    return !out->is_tls;
+}
+
+bool option_value_set(const struct option *o, const char *text, struct settings *s,
+                      const char **why)
+{
+    void *at = (char *)s + o->offset;
+
+    switch (o->kind) {
+    case OPTION_FLAG:
+        *(bool *)at = strcmp(text, "1") == 0 || strcmp(text, "true") == 0;
+        *why = "must be true or false";
+        return *(bool *)at || strcmp(text, "0") == 0 || strcmp(text, "false") == 0;
+    case OPTION_NUMBER:
+        *why = "must be a whole number from 1 to 1000000";
+        return text_parse_number(text, strlen(text), 1000000, at) && *(uint64_t *)at >= o->least;
+    case OPTION_DURATION:
+        *why = "must be a time like 250ms, 10s, 5m, 1h";
+        if (!text_parse_duration(text, at))
+            return false;
+        *why = *(uint64_t *)at > DURATION_MAX ? "is longer than ten years" : "must not be 0";
+        return *(uint64_t *)at >= o->least && *(uint64_t *)at <= DURATION_MAX;
+    case OPTION_ADDRESS:
+        return address_parse(text, at, why) == 0;
+    case OPTION_ADDRESSES:
+        return parse_addresses(text, at, why);
+    case OPTION_CHOICE:
+        *why = o->value;
+        return parse_choice(o->value, text, at);
+    case OPTION_URL:
+        return parse_url(text, at, why);
+    case OPTION_PATH:
+        *(const char **)at = text;
+        *why = "is empty";
+        return *text != '\0';
+    case OPTION_HEADER:
+        return request_fields_add(at, text, why) == 0;
+    case OPTION_PROXY:
+        return http_proxy_parse(text, at, why) == 0;
+    case OPTION_RETRY:
+        *why = "must be a number of retries, or a time like 30s";
+        return redial_parse_retry(text, &((struct redial_config *)at)->retry_count,
+                                  &((struct redial_config *)at)->retry_ms);
+    }
+    return false;
+}
+
+void option_value_forget(const struct option *o, struct settings *s)
+{
+    void *at = (char *)s + o->offset;
+
+    if (o->kind == OPTION_ADDRESSES)
+        ((struct address_list *)at)->count = 0;
+    else if (o->kind == OPTION_HEADER)
+        *(struct request_fields *)at = (struct request_fields){0};
+}
+
+void option_value_describe(const struct option *o, const char *where, const char *text,
+                           const char *why, struct text *problem)
+{
+    if (o->kind == OPTION_HEADER || o->kind == OPTION_PROXY) {
+        text_addf(problem, "%s: %s", where, why); /* the value may hold a password */
+        return;
+    }
+    text_addf(problem, "%s: \"%.100s\"%s%s", where, text,
+              o->kind == OPTION_CHOICE ? " is not one of " : ": ", why);
+    if (o->kind == OPTION_ADDRESS || o->kind == OPTION_ADDRESSES)
+        text_add(problem, " (HOST:PORT, :PORT, [V6]:PORT or unix:PATH)");
+}

@@ -1,0 +1,95 @@
+#include "access_log.h"
+
+const struct access_names access_log_serve = {
+    .client = "client",
+    .backend = "backend",
+    .bytes_to_backend = "bytes_to_backend",
+    .bytes_to_client = "bytes_to_client",
+    .refused = "refused",
+    .refused_level = LOG_INFO,
+};
+
+const struct access_names access_log_tunnel = {
+    .client = "local",
+    .backend = "server",
+    .bytes_to_backend = "bytes_to_server",
+    .bytes_to_client = "bytes_to_local",
+    .refused = "failed",
+    .refused_level = LOG_WARN,
+};
+
+static const char *carrier_name(enum ws_carrier carrier)
+{
+    switch (carrier) {
+    case WS_PLAIN:
+        return "plain";
+    case WS_EXTENSION:
+        return "extension";
+    case WS_SUBPROTOCOL:
+        return "subprotocol";
+    }
+    return "unknown";
+}
+
+static const char *where_name(const struct access_names *names, enum cause_where where)
+{
+    switch (where) {
+    case CAUSE_AT_CLIENT:
+        return names->client;
+    case CAUSE_AT_BACKEND:
+        return names->backend;
+    case CAUSE_AT_PROXY:
+        break;
+    }
+    return "proxy";
+}
+
+static void add_cause(struct log_record *r, const struct access_names *names, struct cause cause)
+{
+    log_str(r, "cause", cause_name(cause.what));
+    log_str(r, "at", where_name(names, cause.where));
+    if (cause.native != 0)
+        log_int(r, "native", cause.native);
+}
+
+void access_log_closed(const struct access_entry *e, enum ws_carrier carrier,
+                       const struct relay_report *report)
+{
+    const struct access_names *names = e->names;
+    struct log_record r;
+
+    log_begin(&r, LOG_INFO, "closed");
+    log_num(&r, "conn", e->conn);
+    log_str(&r, names->client, e->client);
+    log_str(&r, names->backend, e->backend);
+    log_str(&r, "carrier", carrier_name(carrier));
+    log_num(&r, names->bytes_to_backend, report->bytes[RELAY_CLIENT]);
+    log_num(&r, names->bytes_to_client, report->bytes[RELAY_BACKEND]);
+    if (report->has_first_end) {
+        log_str(&r, "first_end",
+                report->first_end == RELAY_CLIENT ? names->client : names->backend);
+        log_num(&r, "half_closed_ms", report->half_closed_ms);
+    }
+    log_num(&r, "duration_ms", e->duration_ms);
+    add_cause(&r, names, report->cause);
+    log_str(&r, "detail", cause_text(report->cause.what));
+    log_end(&r);
+}
+
+void access_log_refused(const struct access_entry *e, int status, struct cause cause,
+                        const char *detail)
+{
+    const struct access_names *names = e->names;
+    struct log_record r;
+
+    log_begin(&r, names->refused_level, names->refused);
+    log_num(&r, "conn", e->conn);
+    log_str(&r, names->client, e->client);
+    log_str(&r, names->backend, e->backend);
+    if (status != 0)
+        log_int(&r, "status", status);
+    log_num(&r, "duration_ms", e->duration_ms);
+    add_cause(&r, names, cause);
+    log_str(&r, "detail", detail);
+    log_end(&r);
+}

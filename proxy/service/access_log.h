@@ -1,0 +1,36 @@
+/* The access log: one record for each connection, at its end. docs/operations.md lists the fields.
+ */
+#ifndef TIDEGATE_ACCESS_LOG_H
+#define TIDEGATE_ACCESS_LOG_H
+
+#include "log.h"
+#include "relay.h"
+#include "ws_message.h"
+
+/* What a subcommand calls the two sides of its connections: those that connected to us, and those
+ * that we connected to (enum relay_side). */
+struct access_names {
+    const char *client, *backend;
+    const char *bytes_to_backend, *bytes_to_client;
+    const char *refused; /* msg of a connection that did not come about */
+    enum log_level refused_level;
+};
+
+extern const struct access_names access_log_serve, access_log_tunnel;
+
+struct access_entry {
+    const struct access_names *names;
+    uint64_t conn;
+    const char *client, *backend; /* addresses as text; NULL: left out */
+    uint64_t duration_ms;
+};
+
+/* A connection whose WebSocket was open. */
+void access_log_closed(const struct access_entry *e, enum ws_carrier carrier,
+                       const struct relay_report *report);
+
+/* One that had none. `status` is 0 if there was no answer in HTTP. */
+void access_log_refused(const struct access_entry *e, int status, struct cause cause,
+                        const char *detail);
+
+#endif

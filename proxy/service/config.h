@@ -1,0 +1,29 @@
+/* What every subcommand that relays connections is told: the values behind the flags that `serve`
+ * and `tunnel` have in common. Filled in by options.c, read-only afterwards; outlives whatever is
+ * started with it. */
+#ifndef TIDEGATE_SERVICE_CONFIG_H
+#define TIDEGATE_SERVICE_CONFIG_H
+
+#include "address.h"
+#include "relay.h"
+#include "stream.h"
+#include "ws_duplex.h"
+
+#define SERVICE_LISTEN_MAX 16
+
+struct address_list {
+    unsigned count;
+    struct address items[SERVICE_LISTEN_MAX];
+};
+
+struct service_config {
+    struct address_list listen;
+    uint64_t max_connections; /* 0: not given; service_open wants it set */
+    uint64_t drain_timeout_ms;
+    uint64_t connect_timeout_ms;
+    struct relay_limits relay;
+    struct ws_duplex_config ws;
+    struct stream_options stream;
+};
+
+#endif

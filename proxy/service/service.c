@@ -1,0 +1,291 @@
+#include "service.h"
+
+#include "listener.h"
+#include "log.h"
+#include "text.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#define EXTRA_MAX     16 /* connections above the limit that are being told so */
+#define PEER_NAME_MAX 64
+#define FLUSH_MS      1000 /* for the last Close of all to leave */
+
+enum phase { PHASE_SERVING, PHASE_DRAINING, PHASE_FLUSHING, PHASE_CUT };
+
+/* One address: whom its listener tells of a connection. */
+struct entrance {
+    struct service *service;
+    struct listener *listener;
+};
+
+struct service {
+    struct loop *loop;
+    const struct service_config *config;
+    const struct service_handler *handler;
+    void *owner;
+    const char *far_name;
+    struct entrance entrances[SERVICE_LISTEN_MAX];
+    unsigned entrance_count;
+    struct service_session *first;
+    uint64_t connections; /* sessions in the list */
+    uint64_t last_id;
+    uint64_t free_descriptors; /* two for each connection */
+    unsigned extra;
+    bool is_paused;
+    enum phase phase;
+    struct deadline patience; /* the drain timeout, then the flush */
+};
+
+static bool is_full(const struct service *s)
+{
+    return s->free_descriptors < 2;
+}
+
+/* ---- slots ---- */
+
+static void pause_if_overrun(struct service *s)
+{
+    if (s->is_paused || !is_full(s) || s->extra < EXTRA_MAX)
+        return;
+    s->is_paused = true;
+    for (unsigned i = 0; i < s->entrance_count; i++)
+        listener_pause(s->entrances[i].listener);
+}
+
+static void resume_if_room(struct service *s)
+{
+    if (!s->is_paused || s->phase != PHASE_SERVING || (is_full(s) && s->extra >= EXTRA_MAX))
+        return;
+    s->is_paused = false;
+    for (unsigned i = 0; i < s->entrance_count; i++)
+        listener_resume(s->entrances[i].listener);
+}
+
+static void on_descriptor_released(void *arg)
+{
+    struct service *s = arg;
+
+    s->free_descriptors++;
+    resume_if_room(s);
+}
+
+static void on_extra_released(void *arg)
+{
+    struct service *s = arg;
+
+    s->extra--;
+    resume_if_room(s);
+}
+
+/* ---- accepting ---- */
+
+static void add_session(struct service *s, struct duplex *near, const char *name)
+{
+    struct service_session *session = s->handler->start(s->owner, near, name);
+
+    if (session == NULL) {
+        s->free_descriptors++; /* the far end's */
+        duplex_abort(near, (struct cause){.what = CAUSE_NO_MEMORY});
+        log_line(LOG_ERROR, "out of memory: connection refused");
+        return;
+    }
+    *session = (struct service_session){
+        .next = s->first,
+        .service = s,
+        .id = ++s->last_id,
+        .started_ms = loop_now_ms(s->loop),
+    };
+    if (s->first != NULL)
+        s->first->previous = session;
+    s->first = session;
+    s->connections++;
+}
+
+static void on_accept(void *owner, int fd, bool is_unix)
+{
+    struct entrance *entrance = owner;
+    struct service *s = entrance->service;
+    char buffer[PEER_NAME_MAX];
+    const char *name = listener_peer_name(entrance->listener, buffer, sizeof(buffer));
+    struct duplex *near =
+        stream_open(s->loop, fd, is_unix ? STREAM_UNIX : STREAM_TCP, &s->config->stream);
+
+    if (near == NULL) {
+        log_line(LOG_ERROR, "out of memory: connection refused");
+    } else if (is_full(s)) {
+        s->extra++;
+        stream_on_release(near, on_extra_released, s);
+        s->handler->turn_away(s->owner, ++s->last_id, near, name);
+    } else {
+        s->free_descriptors -= 2;
+        stream_on_release(near, on_descriptor_released, s);
+        add_session(s, near, name);
+    }
+    pause_if_overrun(s);
+}
+
+/* ---- what sessions tell ---- */
+
+void service_session_connected(struct service_session *session, struct duplex *far)
+{
+    assert(!session->has_far);
+    session->has_far = true;
+    stream_on_release(far, on_descriptor_released, session->service);
+}
+
+void service_session_over(struct service_session *session)
+{
+    struct service *s = session->service;
+
+    if (session->previous != NULL)
+        session->previous->next = session->next;
+    else
+        s->first = session->next;
+    if (session->next != NULL)
+        session->next->previous = session->previous;
+    s->connections--;
+    if (!session->has_far)
+        on_descriptor_released(s);
+}
+
+/* ---- the end ---- */
+
+static void for_each_session(struct service *s, void (*act)(struct service_session *))
+{
+    for (struct service_session *next, *session = s->first; session != NULL; session = next) {
+        next = session->next; /* `act` may free this one, but no other */
+        act(session);
+    }
+}
+
+static void on_patience_over(struct deadline *d)
+{
+    struct service *s = container_of(d, struct service, patience);
+
+    if (s->phase == PHASE_DRAINING) {
+        s->phase = PHASE_FLUSHING;
+        for_each_session(s, s->handler->abort);
+        deadline_set(loop_scheduler(s->loop), d, FLUSH_MS);
+        return;
+    }
+    s->phase = PHASE_CUT;
+    loop_reset_streams(s->loop);
+    loop_stop(s->loop);
+}
+
+static void close_listeners(struct service *s)
+{
+    for (unsigned i = 0; i < s->entrance_count; i++)
+        listener_close(s->entrances[i].listener);
+    s->entrance_count = 0;
+}
+
+static void begin_drain(struct service *s)
+{
+    struct log_record r;
+
+    log_begin(&r, LOG_INFO, "draining");
+    log_num(&r, "connections", s->connections);
+    log_end(&r);
+    s->phase = PHASE_DRAINING;
+    close_listeners(s);
+    for_each_session(s, s->handler->drain);
+}
+
+void service_drain(struct service *s)
+{
+    if (s->phase != PHASE_SERVING)
+        return;
+    begin_drain(s);
+    deadline_set(loop_scheduler(s->loop), &s->patience, s->config->drain_timeout_ms);
+}
+
+void service_stop(struct service *s)
+{
+    if (s->phase == PHASE_SERVING)
+        begin_drain(s);
+    if (s->phase == PHASE_DRAINING) {
+        s->phase = PHASE_FLUSHING;
+        for_each_session(s, s->handler->abort);
+    }
+    deadline_set(loop_scheduler(s->loop), &s->patience, 0);
+}
+
+bool service_is_draining(const struct service *s)
+{
+    return s->phase != PHASE_SERVING;
+}
+
+bool service_was_cut(const struct service *s)
+{
+    return s->phase == PHASE_CUT;
+}
+
+/* ---- the beginning ---- */
+
+static void log_listening(const struct service *s, unsigned index)
+{
+    struct log_record r;
+
+    log_begin(&r, LOG_INFO, "listening");
+    log_str(&r, "address", service_address(s, index));
+    log_str(&r, s->handler->far_key, s->far_name);
+    log_end(&r);
+}
+
+int service_open(struct loop *l, const struct service_config *config,
+                 const struct service_handler *handler, void *owner, const char *far_name,
+                 struct service **out, char *problem, size_t problem_size)
+{
+    struct service *s = calloc(1, sizeof(*s));
+    struct text t;
+
+    assert(config->max_connections > 0);
+    text_init(&t, problem, problem_size);
+    if (s == NULL) {
+        text_add(&t, "out of memory");
+        return -ENOMEM;
+    }
+    s->loop = l;
+    s->config = config;
+    s->handler = handler;
+    s->owner = owner;
+    s->far_name = far_name;
+    s->free_descriptors = config->max_connections * 2;
+    deadline_init(&s->patience, on_patience_over);
+    for (unsigned i = 0; i < config->listen.count; i++) {
+        static const struct listener_options options = {0};
+        s->entrances[i].service = s;
+        int status =
+            listener_open(l, &config->listen.items[i], &options, on_accept, &s->entrances[i],
+                          &s->entrances[i].listener, problem, problem_size);
+        if (status < 0) {
+            close_listeners(s);
+            free(s);
+            return status;
+        }
+        s->entrance_count++;
+    }
+    for (unsigned i = 0; i < s->entrance_count; i++)
+        log_listening(s, i);
+    *out = s;
+    return 0;
+}
+
+const char *service_address(const struct service *s, unsigned index)
+{
+    assert(index < s->entrance_count);
+    return listener_name(s->entrances[index].listener);
+}
+
+void service_free(struct service *s)
+{
+    if (s == NULL)
+        return;
+    assert(s->first == NULL && s->phase != PHASE_CUT);
+    close_listeners(s);
+    deadline_clear(loop_scheduler(s->loop), &s->patience);
+    free(s);
+}

@@ -1,0 +1,86 @@
+/* What `serve` and `tunnel` have in common: listeners, a limit on connections, the list of
+ * sessions, and a graceful end. What a session does with its connection is its handler's business.
+ * Lives in one loop and may share it with others (the demo does).
+ *
+ * Each connection has two ends: the near one, that was accepted, and the far one, that the session
+ * connects. Connections are counted by their descriptors: each has one for either end reserved from
+ * accept on, and gives each back when it has really been closed, lingering included. */
+#ifndef TIDEGATE_SERVICE_H
+#define TIDEGATE_SERVICE_H
+
+#include "config.h"
+#include "loop.h"
+
+/* Descriptors besides the two of each connection: log, listeners, loop, refusals, attempts to
+ * connect. */
+#define SERVICE_SPARE_DESCRIPTORS 64
+
+struct service;
+
+/* First or other member of a handler's session. The service fills it in. */
+struct service_session {
+    struct service_session *next, *previous;
+    struct service *service;
+    uint64_t id, started_ms;
+    bool has_far; /* service_session_connected has been told */
+};
+
+struct service_handler {
+    /* Takes over a new, paused stream and sets it going. `name` (of the peer) is to be copied. NULL
+     * when out of memory: `near` is untouched. */
+    struct service_session *(*start)(void *owner, struct duplex *near, const char *name);
+    /* Takes over one above the limit, to end it soon. */
+    void (*turn_away)(void *owner, uint64_t id, struct duplex *near, const char *name);
+    /* The service is going away: ends what is not open yet, leaves the rest. May end `s`. */
+    void (*drain)(struct service_session *s);
+    /* Its patience is over: breaks what is open, ends the rest. May end `s`. */
+    void (*abort)(struct service_session *s);
+    const char *far_key; /* what its log records call the far end */
+};
+
+/* Listens, and logs msg=listening for each address. `config` (with max_connections set), `handler`
+ * and `far_name` (for the log) outlive the service. 0 and `*out`, or a negative errno and one line
+ * for people. */
+int service_open(struct loop *l, const struct service_config *config,
+                 const struct service_handler *handler, void *owner, const char *far_name,
+                 struct service **out, char *problem, size_t problem_size);
+
+/* "address:port", as it is bound, of listener `index`. */
+const char *service_address(const struct service *s, unsigned index);
+
+/* A session has its far end: a stream. */
+void service_session_connected(struct service_session *session, struct duplex *far);
+/* A session is about to be freed. */
+void service_session_over(struct service_session *session);
+
+/* Stops accepting, and lets open connections end; after drain_timeout_ms they are aborted, and a
+ * second later what is left is reset and the loop stopped. Otherwise the loop goes on until the
+ * last one has ended. */
+void service_drain(struct service *s);
+
+/* The same without the waiting: aborts all at once, and stops the loop in its next turn. */
+void service_stop(struct service *s);
+
+bool service_is_draining(const struct service *s);
+
+/* Whether connections had to be reset at the end. What was above their streams is then still
+ * referred to by the loop's deadlines: neither service nor loop may be freed, the process is to
+ * exit. */
+bool service_was_cut(const struct service *s);
+
+/* After the loop has ended by itself. NULL is fine. */
+void service_free(struct service *s);
+
+/* ---- as a program of its own ---- */
+
+struct service_program {
+    const char *subcommand;
+    int (*start)(void *arg, struct loop *l, struct service **out, char *problem,
+                 size_t problem_size); /* 0, or a negative errno and one line for people */
+    void (*end)(void *arg);            /* frees what start made, the service too */
+};
+
+/* Runs until SIGTERM or SIGINT. The exit status. Fills in config->max_connections. */
+int service_run(const struct service_program *program, void *arg, struct service_config *config);
+
+#endif

@@ -1,0 +1,153 @@
+#include "tunnel.h"
+
+#include "../service/access_log.h"
+#include "../service/service.h"
+#include "tunnel_link.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct tunnel {
+    struct loop *loop;
+    const struct tunnel_config *config;
+    struct service *service;
+    char server_name[URL_TEXT_MAX];
+};
+
+struct session {
+    struct service_session base;
+    struct tunnel_link link;
+    const struct tunnel *tunnel;
+    char local_name[];
+};
+
+static struct session *session_of(struct tunnel_link *link)
+{
+    return container_of(link, struct session, link);
+}
+
+static struct access_entry entry_of(const struct session *s)
+{
+    return (struct access_entry){
+        .names = &access_log_tunnel,
+        .conn = s->base.id,
+        .client = s->local_name,
+        .backend = s->tunnel->server_name,
+        .duration_ms = loop_now_ms(s->tunnel->loop) - s->base.started_ms,
+    };
+}
+
+static void session_free(struct session *s)
+{
+    service_session_over(&s->base);
+    free(s);
+}
+
+static void on_open(struct tunnel_link *link, const struct dialer_result *result)
+{
+    service_session_connected(&session_of(link)->base, result->stream);
+}
+
+static void on_failed(struct tunnel_link *link, const struct dialer_result *result)
+{
+    struct session *s = session_of(link);
+    struct access_entry e = entry_of(s);
+
+    access_log_refused(&e, result->status, result->cause, result->problem);
+    session_free(s);
+}
+
+static void on_done(struct tunnel_link *link, const struct relay_report *report)
+{
+    struct session *s = session_of(link);
+    struct access_entry e = entry_of(s);
+
+    access_log_closed(&e, link->carrier, report);
+    session_free(s);
+}
+
+static const struct tunnel_link_handler link_handler = {on_open, on_failed, on_done};
+
+/* ---- from the service ---- */
+
+static struct service_session *start_session(void *owner, struct duplex *local, const char *name)
+{
+    const struct tunnel *tunnel = owner;
+    size_t name_size = strlen(name) + 1;
+    struct session *s = calloc(1, sizeof(*s) + name_size);
+
+    if (s == NULL)
+        return NULL;
+    s->tunnel = tunnel;
+    memcpy(s->local_name, name, name_size);
+    if (!tunnel_link_start(&s->link, tunnel->loop, tunnel->config, &link_handler, local)) {
+        free(s);
+        return NULL;
+    }
+    return &s->base;
+}
+
+static void turn_away(void *owner, uint64_t id, struct duplex *local, const char *name)
+{
+    const struct tunnel *tunnel = owner;
+    struct access_entry e = {
+        .names = &access_log_tunnel, .conn = id, .client = name, .backend = tunnel->server_name};
+    struct cause cause = {.what = CAUSE_LIMIT};
+
+    duplex_abort(local, cause);
+    access_log_refused(&e, 0, cause, cause_text(cause.what));
+}
+
+static void session_abort(struct service_session *base)
+{
+    struct session *s = container_of(base, struct session, base);
+
+    tunnel_link_abort(&s->link, (struct cause){.what = CAUSE_SHUTDOWN});
+}
+
+static void session_drain(struct service_session *base)
+{
+    struct session *s = container_of(base, struct session, base);
+
+    if (!tunnel_link_is_open(&s->link))
+        session_abort(base);
+}
+
+static const struct service_handler handler = {
+    .start = start_session,
+    .turn_away = turn_away,
+    .drain = session_drain,
+    .abort = session_abort,
+    .far_key = "server",
+};
+
+/* ---- as a program ---- */
+
+static int start(void *arg, struct loop *l, struct service **out, char *problem,
+                 size_t problem_size)
+{
+    struct tunnel *t = arg;
+
+    t->loop = l;
+    int status = service_open(l, t->config->service, &handler, t, t->server_name, &t->service,
+                              problem, problem_size);
+    if (status == 0)
+        *out = t->service;
+    return status;
+}
+
+static void end(void *arg)
+{
+    struct tunnel *t = arg;
+
+    service_free(t->service);
+}
+
+int tunnel_run(struct settings *settings)
+{
+    static const struct service_program program = {"tunnel", start, end};
+    struct tunnel t = {.config = &settings->tunnel};
+
+    url_format(&settings->tunnel.dial.dialer.url, t.server_name, sizeof(t.server_name));
+    return service_run(&program, &t, &settings->service);
+}
