@@ -130,7 +130,7 @@ static void test_peer_that_has_reset_already_is_named(void **state)
     struct door d;
     door_open(&d, l, ADDRESS_TCP, "127.0.0.1", 0, &defaults);
     int client = dial("127.0.0.1", listener_port(d.x));
-    struct sockaddr_in a;
+    struct sockaddr_in a = {0};
     socklen_t len = sizeof(a);
     assert_int_equal(getsockname(client, (struct sockaddr *)&a, &len), 0);
     kit_reset(client);
