@@ -43,7 +43,8 @@ class BackendConnection:
         except TimeoutError:
             raise
         except OSError as error:
-            self._ended("reset" if error.errno == errno.ECONNRESET else errno.errorcode[error.errno or 0])
+            name = errno.errorcode[error.errno or 0]
+            self._ended("reset" if name == "ECONNRESET" else name)
             return False
         if not piece:
             self._ended("eof")
@@ -108,7 +109,9 @@ class BackendConnection:
     def send(self, data: bytes) -> None:
         self.sock.sendall(data)
 
-    def send_in_background(self, data: bytes, then: Callable[[], None] | None = None) -> threading.Thread:
+    def send_in_background(
+        self, data: bytes, then: Callable[[], None] | None = None
+    ) -> threading.Thread:
         def run() -> None:
             try:
                 self.send(data)
@@ -122,7 +125,7 @@ class BackendConnection:
         return thread
 
     def wait_broken(self, timeout: float = PATIENCE) -> str:
-        """Sends until that fails: for a side that has read its peer's end already. Returns the errno's name."""
+        """Sends until that fails: for a side that has read its peer's end already. Which errno."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             try:

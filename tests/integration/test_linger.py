@@ -11,7 +11,7 @@ from backend import BackendConnection, echo
 from proxy import Proxy
 from rig import Rig
 from support import MIB, payload, sha256
-from wsclient import BINARY, CARRIERS, WsClient, frame, request
+from wsclient import BINARY, CARRIERS, PONG, WsClient, frame, request
 
 LINGER = ("--linger", "1s")
 BOUND = 4.0  # seconds, generously above the linger time
@@ -114,3 +114,27 @@ def test_48_backend_resets_while_the_client_does_not_read(rig: Rig, carrier: str
     assert client.received.close == 4000
     assert client.received.digest == sha256(data[: client.received.count])
     assert proxy.wait_closed()["cause"] == "reset"
+
+
+@pytest.mark.xfail(strict=True, reason="5 s and the linger time after the end, what waits is thrown away")
+@pytest.mark.parametrize("says", ["nothing", "pong"])
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_38_slow_client_loses_nothing_behind_the_ends(rig: Rig, carrier: str, says: str) -> None:
+    """Both streams are complete, but 2 MiB and Close 1000 still wait for a client that is busy for longer
+    than the proxy waits for an answer to its Close. A TCP server's kernel would have kept them."""
+    data = payload(2 * MIB, 72)
+    backend = rig.backend()
+    proxy = rig.proxy(backend, *LINGER)
+    client, connection = rig.pair(proxy, backend, carrier, rcvbuf=16384)
+    if carrier != "plain":
+        client.fin()
+        assert connection.wait_end() == "eof"
+    connection.send(data)
+    connection.finish()
+    time.sleep(7.5)  # the subject of the test
+    if says == "pong":
+        client.raw(frame(PONG))
+    got = client.collect()
+    assert (got.count, got.digest) == (len(data), sha256(data))
+    assert (got.close, got.end) == (1000, "eof")
+    assert proxy.wait_closed(client.name)["cause"] == "ok"
