@@ -10,7 +10,7 @@
  *   lower      the duplex under a duplex: the TCP connection under a WebSocket
  *
  * The relay (relay.h) joins two of these and knows nothing else. To add a transport, write the six
- * calls, tell the five events, and run tests/unit/test_duplex_contract.c over it.
+ * calls, tell the events, and test them as tests/unit/test_stream*.c do.
  *
  * Rules
  *   - No call calls back into its owner. Events come from the loop: from a socket, a deadline or a
@@ -51,6 +51,9 @@ struct duplex_ops {
     void (*resume)(struct duplex *d);
     /* Both directions are complete (on_end heard, on_finished heard): orderly close. Frees. */
     void (*close)(struct duplex *d);
+    /* Bytes written that the peer has not taken yet, here or in the kernel: if it gets smaller
+     * while nothing is written, a slow peer is reading. For timers; not on the data path. */
+    uint64_t (*pending)(const struct duplex *d);
 };
 
 struct duplex_events {
@@ -58,9 +61,9 @@ struct duplex_events {
     void (*on_end)(void *owner); /* the peer's side is complete; once, no data after */
     void (*on_abort)(void *owner, struct cause cause); /* broken; once, last; `where` is not set */
     void (*on_drain)(void *owner);                     /* no longer full */
-    /* Our side is complete: all that was written and the end behind it have been accepted. TCP: by the
-     * peer's kernel. WebSocket server: FIN by ours. WebSocket client: the server's Close 1000, which
-     * confirms the far end (docs/protocol.md section 5). Once. */
+    /* Our side is complete: all that was written and the end behind it have been accepted. TCP: by
+     * the peer's kernel. WebSocket server: FIN by ours. WebSocket client: the server's Close 1000,
+     * which confirms the far end (docs/protocol.md section 5). Once. */
     void (*on_finished)(void *owner);
 };
 
@@ -99,6 +102,11 @@ static inline void duplex_pause(struct duplex *d)
 static inline void duplex_resume(struct duplex *d)
 {
     d->ops->resume(d);
+}
+
+static inline uint64_t duplex_pending(const struct duplex *d)
+{
+    return d->ops->pending(d);
 }
 
 static inline void duplex_close(struct duplex *d)

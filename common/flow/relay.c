@@ -61,7 +61,13 @@ void relay_abort(struct relay *r, struct cause cause)
     relay_over(r, cause);
 }
 
-/* ---- the idle timer: a time stamp that every byte moves, and a deadline that looks at it ---- */
+/* ---- the idle timer ----
+ *
+ * Bytes that come move a time stamp, and a deadline looks at it. Bytes that only leave, because a
+ * slow peer takes what waits for it, tell nothing: so the deadline looks several times whether less
+ * is waiting. */
+
+#define IDLE_LOOKS 8
 
 static uint64_t idle_limit(const struct relay *r)
 {
@@ -70,18 +76,23 @@ static uint64_t idle_limit(const struct relay *r)
 
 static void relay_watch_idle(struct relay *r)
 {
-    uint64_t limit = idle_limit(r);
-    if (limit == 0) {
+    uint64_t limit_ms = idle_limit(r);
+    if (limit_ms == 0) {
         deadline_clear(r->scheduler, &r->idle);
         return;
     }
     uint64_t idle_ms = r->scheduler->now_ms - r->last_byte_ms;
-    deadline_set(r->scheduler, &r->idle, limit > idle_ms ? limit - idle_ms : 0);
+    uint64_t left_ms = limit_ms > idle_ms ? limit_ms - idle_ms : 0;
+    uint64_t look_ms = limit_ms / IDLE_LOOKS + 1;
+    r->pending = duplex_pending(r->up.from) + duplex_pending(r->down.from);
+    deadline_set(r->scheduler, &r->idle, left_ms < look_ms ? left_ms : look_ms);
 }
 
 static void fire_idle(struct deadline *d)
 {
     struct relay *r = container_of(d, struct relay, idle);
+    if (duplex_pending(r->up.from) + duplex_pending(r->down.from) < r->pending)
+        r->last_byte_ms = r->scheduler->now_ms;
     if (r->scheduler->now_ms - r->last_byte_ms < idle_limit(r)) {
         relay_watch_idle(r);
         return;

@@ -50,6 +50,7 @@ struct relay {
     struct deadline idle;
     struct task done;
     uint64_t last_byte_ms, first_end_ms, second_end_ms;
+    uint64_t pending; /* on both sides, at the last look of the idle timer */
     struct cause cause;
     bool is_over, has_first_end;
     enum relay_side first_end;

@@ -615,8 +615,14 @@ static void ws_close(struct duplex *d)
     ws_die(w);
 }
 
-static const struct duplex_ops ws_ops = {ws_write, ws_finish, ws_abort,
-                                         ws_pause, ws_resume, ws_close};
+static uint64_t ws_pending(const struct duplex *d)
+{
+    const struct ws_duplex *w = container_of(d, const struct ws_duplex, duplex);
+    return w->sender.blocked.size + (w->lower != NULL ? duplex_pending(w->lower) : 0);
+}
+
+static const struct duplex_ops ws_ops = {ws_write,  ws_finish, ws_abort,  ws_pause,
+                                         ws_resume, ws_close,  ws_pending};
 
 struct duplex *ws_duplex_new(struct scheduler *s, struct duplex *lower, enum ws_role role,
                              enum ws_carrier carrier, const struct ws_duplex_config *config,

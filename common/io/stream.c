@@ -6,6 +6,7 @@
 #include "stream_socket.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -66,6 +67,8 @@ struct stream {
     bool is_full : 1;       /* on_drain is to be told, once nothing waits */
     bool is_broken : 1;     /* on_abort is to be told by the task */
     bool is_user_timeout_lifted : 1;
+    bool has_old_flags : 1;
+    int old_flags; /* of the open file, to be put back */
 };
 
 static void stream_start_reading(struct stream *s);
@@ -119,18 +122,28 @@ static void stream_detach(struct stream *s, enum stream_state state)
 static void stream_destroy(struct stream *s)
 {
     stream_detach(s, STREAM_CLOSED);
+    if (s->has_old_flags)
+        fcntl(stream_fd(s), F_SETFL, s->old_flags);
     uv_close(&s->uv.handle, on_closed);
 }
 
-/* SO_LINGER rather than uv_tcp_close_reset: that one refuses (EINVAL, libuv 1.44) after a shutdown.
+/* The socket resets when it is closed, from the beginning on (stream_socket_tune): whatever ends
+ * the process, the peer does not take it for an end. So this is all there is to do;
+ * uv_tcp_close_reset would refuse (EINVAL, libuv 1.44) after a shutdown.
  *
  * A unix socket has no reset. Measured on Linux 6: if input is left unread the peer reads what we
  * had sent and then gets ECONNRESET; if none is left it sees an end. What we had sent stays
  * readable either way. */
 static void stream_reset(struct stream *s)
 {
+    stream_destroy(s);
+}
+
+/* Both sides are over: the kernel may take its time to get our end across. */
+static void stream_end(struct stream *s)
+{
     if (s->is_tcp)
-        stream_socket_set_reset(stream_fd(s));
+        stream_socket_set_reset(stream_fd(s), false);
     stream_destroy(s);
 }
 
@@ -207,7 +220,7 @@ static void stream_finish_if_flushed(struct stream *s)
         s->flush_poll_ms = ACK_POLL_MS;
         stream_check_ack(s);
     } else if (s->has_ended) {
-        stream_destroy(s);
+        stream_end(s);
     }
 }
 
@@ -367,6 +380,16 @@ static bool stream_write(struct duplex *d, const struct span *spans, size_t coun
     return s->failure == 0;
 }
 
+static uint64_t stream_pending(const struct duplex *d)
+{
+    const struct stream *s = container_of(d, const struct stream, duplex);
+    uint64_t waiting = 0;
+    if (s->outbox != NULL) /* what is under way has partly gone, as only libuv knows */
+        waiting = s->outbox->queue.size - s->outbox->under_way +
+                  uv_stream_get_write_queue_size(&s->uv.stream);
+    return waiting + stream_socket_outstanding(stream_fd(s));
+}
+
 static void stream_finish(struct duplex *d)
 {
     struct stream *s = stream_of(d);
@@ -413,7 +436,7 @@ static void stream_read_end(struct stream *s)
         stream_check_ack(s);
         s->duplex.events->on_end(s->duplex.owner);
     } else if (s->is_finished) {
-        stream_destroy(s);
+        stream_end(s);
     }
 }
 
@@ -522,7 +545,7 @@ static void stream_close(struct duplex *d)
     if (!s->has_ended)
         stream_start_reading(s);
     else if (s->is_finished)
-        stream_destroy(s);
+        stream_end(s);
 }
 
 static void on_deadline(struct deadline *deadline)
@@ -555,6 +578,7 @@ static const struct duplex_ops stream_ops = {
     .pause = stream_pause,
     .resume = stream_resume,
     .close = stream_close,
+    .pending = stream_pending,
 };
 
 struct duplex *stream_open(struct loop *l, int fd, enum stream_kind kind,
@@ -601,6 +625,13 @@ void stream_on_release(struct duplex *duplex, void (*fn)(void *arg), void *arg)
     struct stream *s = stream_of(duplex);
     s->on_release = fn;
     s->release_arg = arg;
+}
+
+void stream_keep_flags(struct duplex *duplex, int flags)
+{
+    struct stream *s = stream_of(duplex);
+    s->old_flags = flags;
+    s->has_old_flags = true;
 }
 
 char *stream_peer_name(const struct duplex *duplex, char *buffer, size_t size)

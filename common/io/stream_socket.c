@@ -25,6 +25,7 @@ static void set_option(int fd, int level, int option, int value)
 
 void stream_socket_tune(int fd, uint64_t user_timeout_ms)
 {
+    stream_socket_set_reset(fd, true);
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
@@ -39,9 +40,9 @@ void stream_socket_set_user_timeout(int fd, uint64_t user_timeout_ms)
                user_timeout_ms > INT_MAX ? INT_MAX : (int)user_timeout_ms);
 }
 
-void stream_socket_set_reset(int fd)
+void stream_socket_set_reset(int fd, bool resets)
 {
-    struct linger linger = {.l_onoff = 1, .l_linger = 0};
+    struct linger linger = {.l_onoff = resets, .l_linger = 0};
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 }
 
@@ -72,10 +73,15 @@ int stream_socket_end(int fd)
     return errno == EAGAIN || errno == EINTR ? 1 : -errno;
 }
 
-enum stream_socket_tail stream_socket_tail(int fd)
+size_t stream_socket_outstanding(int fd)
 {
     int outstanding;
-    if (ioctl(fd, SIOCOUTQ, &outstanding) != 0 || outstanding == 0)
+    return ioctl(fd, SIOCOUTQ, &outstanding) == 0 && outstanding > 0 ? (size_t)outstanding : 0;
+}
+
+enum stream_socket_tail stream_socket_tail(int fd)
+{
+    if (stream_socket_outstanding(fd) == 0)
         return STREAM_TAIL_ACKED;
     struct tcp_info info = {0};
     socklen_t size = sizeof(info);

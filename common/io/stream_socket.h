@@ -3,16 +3,19 @@
 #ifndef TIDEGATE_STREAM_SOCKET_H
 #define TIDEGATE_STREAM_SOCKET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* TCP_NODELAY, keepalive, TCP_USER_TIMEOUT. A kernel that refuses one of them is lived with. */
+/* Reset on close, TCP_NODELAY, keepalive, TCP_USER_TIMEOUT. A kernel that refuses one of them is
+ * lived with. */
 void stream_socket_tune(int fd, uint64_t user_timeout_ms);
 void stream_socket_set_user_timeout(int fd,
                                     uint64_t user_timeout_ms); /* 0: the kernel's own limits */
 
-/* Makes the next close(2) send RST and drop what the peer has not acknowledged. TCP only. */
-void stream_socket_set_reset(int fd);
+/* Whether close(2), also that of a process that dies, sends RST and drops what the peer has not
+ * acknowledged (SO_LINGER 0). TCP only. */
+void stream_socket_set_reset(int fd, bool resets);
 
 /* shutdown(SHUT_WR). 0 or the negative errno that the connection broke with. */
 int stream_socket_finish(int fd);
@@ -26,6 +29,9 @@ int stream_socket_end(int fd);
 
 /* "address:port" or "unix". */
 void stream_socket_peer_name(int fd, char *buffer, size_t size);
+
+/* Bytes handed to the kernel that the peer's has not acknowledged (unix: has not read). */
+size_t stream_socket_outstanding(int fd);
 
 enum stream_socket_tail {
     STREAM_TAIL_ACKED,   /* the peer's kernel has all that was written, or the connection is dead */

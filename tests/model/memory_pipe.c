@@ -62,8 +62,14 @@ static void memory_close(struct duplex *d)
     e->is_finishing = true;
 }
 
-static const struct duplex_ops memory_ops = {memory_write, memory_finish, memory_abort,
-                                             memory_pause, memory_resume, memory_close};
+static uint64_t memory_pending(const struct duplex *d)
+{
+    return container_of(d, const struct memory_end, duplex)->out.size;
+}
+
+static const struct duplex_ops memory_ops = {memory_write,  memory_finish, memory_abort,
+                                             memory_pause,  memory_resume, memory_close,
+                                             memory_pending};
 
 void memory_pipe_init(struct memory_pipe *p, size_t capacity)
 {

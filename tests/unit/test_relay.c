@@ -204,6 +204,27 @@ test_rule_6_half_closed_is_bounded_by_an_idle_timer_that_every_byte_restarts(voi
     assert_false(bench.a.has_seen_end);
 }
 
+static void test_41_a_slow_reader_is_not_idle(void **state)
+{
+    (void)state;
+    bench.limits.half_closed_ms = 1000;
+    model_app_end(&bench.b);
+    flow();
+    duplex_pause(bench.b.duplex);
+    model_app_send(&bench.a, 1000);
+    flow();
+    for (int i = 0; i < 20; i++) { /* no byte comes, but one leaves every 900 ms */
+        wait_ms(900);
+        duplex_resume(bench.b.duplex);
+        memory_pipe_step(&bench.backend, 1, 1);
+        duplex_pause(bench.b.duplex);
+    }
+    assert_int_equal(bench.done, 0);
+    wait_ms(200); /* sees the last one leave */
+    wait_ms(1000);
+    assert_int_equal(bench.report.cause.what, CAUSE_HALF_CLOSED);
+}
+
 static void test_idle_timer_counts_while_both_are_open(void **state)
 {
     (void)state;
@@ -292,6 +313,7 @@ int main(void)
         rule_test(test_rule_3_a_failure_is_never_an_end),
         rule_test(test_rule_3_a_failure_behind_an_end_is_still_a_failure),
         rule_test(test_rule_6_half_closed_is_bounded_by_an_idle_timer_that_every_byte_restarts),
+        rule_test(test_41_a_slow_reader_is_not_idle),
         cmocka_unit_test_setup_teardown(test_idle_timer_counts_while_both_are_open, setup_idle,
                                         teardown),
         rule_test(test_rule_7_clean_close_only_when_both_ends_have_been_applied),
