@@ -34,6 +34,7 @@ http {{
             proxy_set_header Host $host;
             proxy_read_timeout 1h;
             proxy_send_timeout 1h;
+            {extra}
         }}
     }}
 }}
@@ -67,7 +68,8 @@ def find(program: str) -> str:
 class Front:
     """One running server of another make."""
 
-    def __init__(self, kind: str, proxy: str, folder: Path) -> None:
+    def __init__(self, kind: str, proxy: str, folder: Path, extra: str = "") -> None:
+        """`extra`: a line more in nginx's location."""
         self.folder = folder / kind
         self.folder.mkdir()
         path = find(kind)
@@ -76,7 +78,7 @@ class Front:
             self.address = f"127.0.0.1:{port}"
             config = self.folder / "config"
             template = NGINX if kind == "nginx" else HAPROXY
-            config.write_text(template.format(folder=self.folder, port=port, proxy=proxy))
+            config.write_text(template.format(folder=self.folder, port=port, proxy=proxy, extra=extra))
             command = [path, "-c", str(config)] if kind == "nginx" else [path, "-db", "-f", str(config)]
             self.log = open(self.folder / "log", "wb")  # noqa: SIM115: lives as long as the process
             self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)

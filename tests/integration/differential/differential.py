@@ -25,7 +25,7 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from paths import WAYS, Direct, Listener, Way
+from paths import RCVBUF, WAYS, Direct, Listener, Way
 from play import Trace, play
 from script import MEANING, Script, Step, generate
 from support import dial
@@ -102,7 +102,7 @@ class Bench:
 
     def run(self, script: Script, way: Way) -> Trace:
         self.listener.empty()
-        return play(script, lambda: dial(way.address), self.listener.sock)
+        return play(script, lambda: dial(way.address, rcvbuf=RCVBUF), self.listener.sock)
 
     def stable_trace(self, script: Script) -> Trace | None:
         """Plain TCP's, or None if it has two."""

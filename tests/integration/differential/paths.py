@@ -14,8 +14,11 @@ from tunnel import Tunnel, url_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "interop"))
 
-from fronts import Front  # noqa: E402
+from fronts import Front, find  # noqa: E402
 
+# Both ends' receive buffer. One unread byte holds the whole segment that brought it, and that can close a
+# window which the kernel sizes by itself.
+RCVBUF = 212992
 TCP_LISTEN = "0A"  # in /proc/net/tcp: looking there makes no connection, as trying to connect does
 HAPROXY_TCP = """
 global
@@ -29,6 +32,9 @@ listen relay
     bind 127.0.0.1:{port}
     server s {backend}
 """
+
+
+__all__ = ["RCVBUF", "WAYS", "Direct", "Listener", "Way", "find"]
 
 
 class Way(Protocol):
@@ -56,7 +62,8 @@ class Direct:
 class Pair:
     """Tunnel and proxy, with nginx between them if wanted."""
 
-    front: str = ""
+    front = ""
+    front_extra = ""
     flags: tuple[str, ...] = ()
 
     def __init__(self, backend: str, folder: Path) -> None:
@@ -66,7 +73,7 @@ class Pair:
             self.programs.append(Proxy(backend, *self.flags))
             server = self.programs[0].address
             if self.front:
-                self.fronts.append(Front(self.front, server, folder))
+                self.fronts.append(Front(self.front, server, folder, self.front_extra))
                 server = self.fronts[0].address
             self.programs.append(Tunnel(url_of(server), *self.flags))
         except BaseException:
@@ -97,7 +104,8 @@ class PairThroughNginx(Pair):
 class PairThroughNginxSubprotocol(Pair):
     """nginx takes the extension out of the request, so the subprotocol carries the ends."""
 
-    front = "nginx-subprotocol"
+    front = "nginx"
+    front_extra = 'proxy_set_header Sec-WebSocket-Extensions "";'
 
 
 class OtherRelay:
@@ -153,7 +161,10 @@ class Listener:
     """The server's port, used by one script at a time."""
 
     def __init__(self) -> None:
-        self.sock = socket.create_server(("127.0.0.1", 0))
+        self.sock = socket.socket()
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RCVBUF)
+        self.sock.bind(("127.0.0.1", 0))
+        self.sock.listen()
         self.sock.settimeout(10)
         self.address = f"127.0.0.1:{self.sock.getsockname()[1]}"
 

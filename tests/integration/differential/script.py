@@ -180,7 +180,7 @@ class Model:
 
     def _meet(self, _: Step, me: End, peer: End, planned: Planned) -> None:
         me.met = planned.count = peer.steps
-        planned.may_block = peer.is_flooding or peer.has_drained
+        planned.may_block = peer.is_flooding or (peer.has_drained and not me.has_ended)
 
     def _landed(self, _: Step, me: End, peer: End, planned: Planned) -> None:
         require(not peer.gone, "nobody there")
