@@ -3,6 +3,8 @@
 #include "log.h"
 #include "options.h"
 #include "serve/serve.h"
+#include "tunnel/probe.h"
+#include "tunnel/stdio_run.h"
 #include "tunnel/tunnel.h"
 #include "versions.h"
 
@@ -38,6 +40,21 @@ static const struct subcommand subcommands[] = {
      "\n"
      "SIGTERM and SIGINT let open connections end within the drain timeout; a second one does not "
      "wait.\n"},
+    {"stdio", COMMAND_STDIO, stdio_run, "[flags] URL",
+     "the same for standard input and output: ssh -o ProxyCommand='tidegate stdio URL'",
+     "Carries standard input and output over a WebSocket to the server at URL and the backend "
+     "behind\n"
+     "it. The end of input ends that direction; the other one is read to its own end.\n"
+     "\n"
+     "Exits with 0 if both directions were complete; else 68: name not found, 69: cannot be "
+     "reached,\n"
+     "71: system error, 74: lost or reset in mid-stream, 76: not the right protocol, 77: "
+     "denied.\n"},
+    {"probe", COMMAND_PROBE, probe_run, "[flags] URL",
+     "check that a server and its backend can be reached with half-close",
+     "Opens one WebSocket to the server at URL, checks that half-close was agreed, and ends it "
+     "without\n"
+     "a byte of data. Prints one line. Exit status as of tidegate stdio: 0 if all is well.\n"},
     {"demo", COMMAND_DEMO, demo_run, "[--once] [flags]",
      "show what half-close is for, in one process, with nothing to set up",
      "Starts a backend that answers only after the end of its input, the proxy in front of it, and "
@@ -63,8 +80,9 @@ static void print_subcommand_help(const struct subcommand *s)
     printf("usage: tidegate %s %s\n\n%s\n", s->name, s->usage, s->about);
     options_print(s->command, stdout);
     fputs("\n"
-          "ADDR is HOST:PORT, :PORT (loopback), [V6]:PORT or unix:PATH. TIME is like 250ms, 10s, "
-          "5m, 1h.\n"
+          "ADDR is HOST:PORT, :PORT (loopback), [V6]:PORT or unix:PATH. URL is "
+          "ws://HOST[:PORT][/PATH].\n"
+          "TIME is like 250ms, 10s, 5m, 1h.\n"
           "Each flag can be set in the environment, too: --ping-interval is "
           "TIDEGATE_PING_INTERVAL.\n",
           stdout);
@@ -97,7 +115,8 @@ static bool is_one_of(const char *word, const char *a, const char *b, const char
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        fputs("tidegate: no subcommand given (serve, demo, version, help)\n", stderr);
+        fputs("tidegate: no subcommand given (serve, tunnel, stdio, probe, demo, version, help)\n",
+              stderr);
         return EX_USAGE;
     }
     if (is_one_of(argv[1], "help", "--help", "-h")) {
@@ -112,6 +131,9 @@ int main(int argc, char **argv)
         if (strcmp(argv[1], subcommands[i].name) == 0)
             return run_subcommand(&subcommands[i], argc - 2, argv + 2);
     }
-    fprintf(stderr, "tidegate: %.100s: unknown subcommand (serve, demo, version, help)\n", argv[1]);
+    fprintf(
+        stderr,
+        "tidegate: %.100s: unknown subcommand (serve, tunnel, stdio, probe, demo, version, help)\n",
+        argv[1]);
     return EX_USAGE;
 }

@@ -32,6 +32,10 @@ struct duplex *stream_open(struct loop *l, int fd, enum stream_kind kind,
  * slot of a limit. Comes after the last event. Not called for streams that loop_free closes. */
 void stream_on_release(struct duplex *duplex, void (*fn)(void *arg), void *arg);
 
+/* The descriptor shares its open file with others (standard input): before it is closed, its file
+ * status flags become `flags` again. */
+void stream_keep_flags(struct duplex *duplex, int flags);
+
 /* Numeric "address:port" or "unix" of the peer, terminated; returns `buffer`. 64 bytes do. */
 char *stream_peer_name(const struct duplex *duplex, char *buffer, size_t size);
 
