@@ -138,3 +138,26 @@ def test_38_slow_client_loses_nothing_behind_the_ends(rig: Rig, carrier: str, sa
     assert (got.count, got.digest) == (len(data), sha256(data))
     assert (got.close, got.end) == (1000, "eof")
     assert proxy.wait_closed(client.name)["cause"] == "ok"
+
+
+@pytest.mark.parametrize("carrier", ["extension", "subprotocol"])
+def test_38_close_1000_waits_for_the_backends_kernel(rig: Rig, carrier: str) -> None:
+    """It confirms delivery, so it does not come while a backend that is busy has room for a part only,
+    for longer than any lingering; and nothing is lost meanwhile."""
+    data = payload(2 * MIB, 73)
+    backend = rig.backend(rcvbuf=16384)
+    proxy = rig.proxy(backend, *LINGER)
+    client, connection = rig.pair(proxy, backend, carrier)
+    connection.send(b"all said")
+    connection.finish()
+    client.read_until("fin")
+    client.send(data)
+    client.fin()
+    client.sock.settimeout(2.5)
+    with pytest.raises(TimeoutError):
+        client.event()
+    client.sock.settimeout(20)
+    assert connection.wait_end() == "eof"
+    assert (connection.count, connection.digest) == (len(data), sha256(data))
+    assert client.expect("close").number == 1000
+    assert proxy.wait_closed(client.name)["cause"] == "ok"
