@@ -259,6 +259,7 @@ enum options_result options_parse(enum command command, int argc, char **argv, s
     }
     out->service.ws.linger_ms = out->service.stream.linger_ms;
     out->service.ws.close_timeout_ms = 5000; /* docs/protocol.md section 5 */
+    out->service.ws.stall_ms = out->service.relay.half_closed_ms;
     out->server.service = &out->service;
     return command & (COMMAND_TUNNEL | COMMAND_STDIO | COMMAND_PROBE) ? finish_tunnel(out, &text)
                                                                       : OPTIONS_OK;

@@ -23,13 +23,16 @@ struct ws_duplex {
     const struct ws_duplex_config *config;
     struct ws_sender sender;
     struct ws_reader reader;
-    uint64_t received;    /* payload bytes of the peer's side */
-    uint64_t life_ms;     /* when the peer last gave a sign of life */
-    uint64_t ping_ms;     /* when the ping under way was sent */
-    struct queue held;    /* payload that the paused owner has not taken */
-    struct span early;    /* what came with the handshake; heap, or NULL */
-    struct cause broken;  /* BROKEN: to be told */
-    struct deadline ping; /* the next ping, or the end of waiting for its answer */
+    uint64_t received; /* payload bytes of the peer's side */
+    uint64_t life_ms;  /* when the peer last gave a sign of life */
+    uint64_t ping_ms;  /* when the ping under way was sent */
+    uint64_t
+        close_pending; /* bytes before our Close that the peer had not taken, at the last look */
+    uint64_t close_pending_ms; /* ... and when that was last less than before */
+    struct queue held;         /* payload that the paused owner has not taken */
+    struct span early;         /* what came with the handshake; heap, or NULL */
+    struct cause broken;       /* BROKEN: to be told */
+    struct deadline ping;      /* the next ping, or the end of waiting for its answer */
     struct deadline
         patience; /* the end of waiting: for the owner to take `held`, or for the peer's Close */
     struct deadline ahead; /* after this long a pause, read on up to WS_READ_AHEAD */
@@ -175,12 +178,28 @@ static void ws_break_for(struct ws_duplex *w, enum cause_what what, int native)
     ws_break(w, (struct cause){.what = what, .native = native});
 }
 
+/* Our Close is on its way to a peer that is slow to read: as TCP does after close(2), what waits
+ * before it is kept for the peer, and its answer is waited for from then on. */
+static bool has_time_to_take_close(struct ws_duplex *w)
+{
+    uint64_t pending = w->lower != NULL ? duplex_pending(w->lower) : 0;
+    bool was_waiting = w->close_pending > 0;
+    if (pending < w->close_pending || !was_waiting)
+        w->close_pending_ms = w->scheduler->now_ms;
+    w->close_pending = pending;
+    uint64_t stall_ms = w->scheduler->now_ms - w->close_pending_ms;
+    bool is_over = pending > 0 && w->config->stall_ms > 0 && stall_ms >= w->config->stall_ms;
+    return (pending > 0 || was_waiting) && !is_over;
+}
+
 static void fire_patience(struct deadline *d)
 {
     struct ws_duplex *w = container_of(d, struct ws_duplex, patience);
     if (w->state == WS_BROKEN) {
         queue_clear(&w->held);
         task_defer(w->scheduler, &w->pump);
+    } else if (has_time_to_take_close(w)) {
+        deadline_set(w->scheduler, d, w->config->close_timeout_ms);
     } else if (w->state == WS_CLOSING) {
         lower_close(w);
         ws_die(w);

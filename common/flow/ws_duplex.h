@@ -27,8 +27,10 @@ struct ws_duplex_config {
     uint64_t ping_timeout_ms;  /* after a ping, for any sign of life */
     uint64_t
         linger_ms; /* for what a failed connection had still brought, and its owner must take */
-    uint64_t close_timeout_ms; /* for the peer's answer to our Close: 5000 (docs/protocol.md section
-                                  5) */
+    /* For the peer's answer to our Close, once it has it: 5000 (docs/protocol.md section 5). */
+    uint64_t close_timeout_ms;
+    /* For a peer that takes nothing of what still waits for it when we have closed; 0: any time. */
+    uint64_t stall_ms;
 };
 
 /* `early` is what came behind the handshake head: copied. `config` outlives the duplex. NULL when

@@ -51,6 +51,7 @@ struct stream {
     struct task task;         /* tells the owner what its own calls brought about */
     struct deadline deadline; /* open: the watch over the user timeout; later: the linger time */
     uint64_t linger_until_ms;
+    uint64_t closing_pending; /* closing: bytes that the peer had not taken, at the last look */
     int failure; /* negative errno of the first write that failed: nothing is written any more */
     unsigned read_size; /* how much the next read may fill */
     unsigned turn;      /* of the loop, in which turn_bytes were read */
@@ -537,6 +538,7 @@ static void stream_close(struct duplex *d)
         stream_reset(s);
         return;
     }
+    s->closing_pending = stream_pending(d);
     stream_linger(s);
     s->is_finishing = true;
     stream_finish_if_flushed(s);
@@ -548,13 +550,28 @@ static void stream_close(struct duplex *d)
         stream_end(s);
 }
 
+/* A peer that takes what waits for it has more time; one that has it all, and only does not end its
+ * side, is left to the kernel; one that takes nothing is reset. */
+static void stream_look_closing(struct stream *s)
+{
+    uint64_t pending = stream_pending(&s->duplex);
+    if (pending == 0 && s->is_finished) {
+        stream_end(s);
+    } else if (pending < s->closing_pending) {
+        s->closing_pending = pending;
+        stream_linger(s);
+    } else {
+        stream_reset(s);
+    }
+}
+
 static void on_deadline(struct deadline *deadline)
 {
     struct stream *s = container_of(deadline, struct stream, deadline);
     if (s->state == STREAM_ABORTED)
         stream_poll_flush(s);
     else if (s->state == STREAM_CLOSING)
-        stream_reset(s);
+        stream_look_closing(s);
     else if (s->failure != 0)
         stream_break(s, s->failure);
     else

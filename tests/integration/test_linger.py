@@ -116,7 +116,6 @@ def test_48_backend_resets_while_the_client_does_not_read(rig: Rig, carrier: str
     assert proxy.wait_closed()["cause"] == "reset"
 
 
-@pytest.mark.xfail(strict=True, reason="5 s and the linger time after the end, what waits is thrown away")
 @pytest.mark.parametrize("says", ["nothing", "pong"])
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_38_slow_client_loses_nothing_behind_the_ends(rig: Rig, carrier: str, says: str) -> None:

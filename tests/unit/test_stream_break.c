@@ -225,7 +225,41 @@ static void test_close_gives_up_after_the_linger_time(void **state)
     peer_write(&w.peer, 1000);
     kit_run_dry(w.l, 2000);
     assert_in_range(kit_now_ms() - start_ms, 190, 3000);
+    assert_int_equal(kit_tcp_state(w.peer.fd),
+                     TCP_CLOSE_WAIT); /* it has our end, and its own time */
+    world_end(&w);
+}
+
+static void test_close_resets_a_peer_that_takes_nothing(void **state)
+{
+    (void)state;
+    struct stream_options hasty = {.linger_ms = 200};
+    struct world w;
+    world_open(&w, STREAM_TCP, &hasty);
+    app_resume(&w.app);
+    assert_true(app_write_pattern(&w.app, 24 * MIB));
+    app_close(&w.app);
+    kit_run_dry(w.l, 2000);
     assert_int_equal(kit_tcp_state(w.peer.fd), TCP_CLOSE);
+    world_end(&w);
+}
+
+static void test_close_waits_as_long_as_the_peer_takes_some(void **state)
+{
+    (void)state;
+    struct stream_options hasty = {.linger_ms = 200};
+    struct world w;
+    world_open(&w, STREAM_TCP, &hasty);
+    app_resume(&w.app);
+    assert_true(app_write_pattern(&w.app, 24 * MIB));
+    app_close(&w.app);
+    w.peer.reads = true;
+    w.peer.slow_us = 2000; /* about a second in all */
+    peer_start(&w.peer);
+    kit_run_dry(w.l, 20000);
+    peer_join(&w.peer);
+    assert_int_equal(w.peer.got, 24 * MIB);
+    assert_int_equal(w.peer.read_error, 0);
     world_end(&w);
 }
 
@@ -493,6 +527,8 @@ int main(void)
         cmocka_unit_test(test_abort_of_a_unix_stream_waits_for_a_slow_reader),
         cmocka_unit_test(test_close_drains_the_peer),
         cmocka_unit_test(test_close_gives_up_after_the_linger_time),
+        cmocka_unit_test(test_close_resets_a_peer_that_takes_nothing),
+        cmocka_unit_test(test_close_waits_as_long_as_the_peer_takes_some),
         cmocka_unit_test(test_close_after_a_reset_is_quick),
         cmocka_unit_test(test_reset_is_an_abort),
         cmocka_unit_test(test_reset_behind_bytes_in_one_wake_up_is_no_end),

@@ -451,6 +451,44 @@ static void test_an_unanswered_close_is_waited_for_five_seconds(void **state)
     assert_true(far.has_ended);
 }
 
+static void test_38_a_slow_peer_has_time_to_take_what_waits_before_the_close(void **state)
+{
+    (void)state;
+    open_with(WS_SERVER, WS_EXTENSION, "");
+    config.stall_ms = 60000;
+    duplex_pause(&lower.end[0].duplex);
+    write_text("the last word");
+    finish();
+    duplex_resume(&lower.end[0].duplex);
+    text_frame(0x8b, "FIN 0");
+    duplex_pause(&lower.end[0].duplex);
+    near_close(); /* Close waits: the peer is busy */
+    for (int i = 0; i < 10; i++)
+        wait_ms(5000);
+    assert_false(memory_end_is_released(&lower.end[1]));
+    duplex_resume(&lower.end[0].duplex);
+    wait_ms(4999); /* it has it now, and five seconds to answer */
+    assert_false(far.has_ended);
+    for (int i = 0; i < 2; i++)
+        wait_ms(5000);
+    assert_true(far.has_ended);
+}
+
+static void test_38_but_not_for_ever(void **state)
+{
+    (void)state;
+    open_with(WS_SERVER, WS_EXTENSION, "");
+    config.stall_ms = 60000;
+    complete_both();
+    duplex_pause(&lower.end[0].duplex);
+    near_close();
+    for (int i = 0; i < 12; i++)
+        wait_ms(5000);
+    assert_false(memory_end_is_released(&lower.end[1]));
+    wait_ms(5000);
+    assert_true(memory_end_is_released(&lower.end[1]));
+}
+
 static void test_client_is_finished_when_the_server_confirms(void **state)
 {
     (void)state;
@@ -825,6 +863,8 @@ int main(void)
         ws_test(test_49_close_before_the_end_is_a_break),
         ws_test(test_rule_7_server_closes_with_1000_and_waits_for_the_answer),
         ws_test(test_an_unanswered_close_is_waited_for_five_seconds),
+        ws_test(test_38_a_slow_peer_has_time_to_take_what_waits_before_the_close),
+        ws_test(test_38_but_not_for_ever),
         ws_test(test_client_is_finished_when_the_server_confirms),
         ws_test(test_client_is_told_when_the_server_could_not_deliver),
         ws_test(test_a_lost_transport_harms_nothing_once_both_are_complete),
