@@ -34,10 +34,20 @@ def test_58_out_of_descriptors(rig: Rig) -> None:
     assert held[8].read_response().status == 503
     for client in held:
         client.reset()
+    # those who were still waiting in the kernel are accepted now, and found gone
+    wait_until(lambda: is_served(proxy), "room again")
     proxy.wait_idle()
     good = rig.client(proxy, "extension")
     good.send(b"well again")
     assert good.expect("data").data == b"well again"
+
+
+def is_served(proxy: Proxy) -> bool:
+    client = WsClient(dial(proxy.address))
+    client.sock.sendall(request())
+    status = client.read_response().status
+    client.reset()
+    return status == 101
 
 
 def test_58_accept_fails(rig: Rig) -> None:
