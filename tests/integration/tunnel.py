@@ -42,3 +42,11 @@ def local(rig: Rig, tunnel: Tunnel | str, **options: Any) -> BackendConnection:
     connection = BackendConnection(dial(where, **options))
     rig.clients.append(connection)
     return connection
+
+
+def local_end(rig: Rig, tunnel: Tunnel | str) -> str:
+    """What a program sees that connects and reads; a reset can come before its connect is back."""
+    try:
+        return local(rig, tunnel).wait_end()
+    except ConnectionResetError:
+        return "reset"
