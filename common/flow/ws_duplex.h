@@ -1,5 +1,5 @@
 /* A WebSocket, after its handshake, as a duplex: both roles, all three carriers. Sits on a lower
- * duplex (TCP, unix, TLS) and owns it. docs/protocol.md sections 3 to 5, 7 and 8 are this file.
+ * duplex (TCP, unix, TLS) and owns it. docs/protocol.md sections 3 to 5, 7 and 8 are this duplex.
  *
  *   lower says                          told as
  *   Binary (and Text where it is data)  on_data

@@ -1,6 +1,6 @@
 /* The half-close control messages, FIN and WINDOW (docs/protocol.md section 4): text to value and
  * back. Which frame carries the text is the carrier's business (ws_message.h), what it means
- * flow/ws_duplex.c's. */
+ * flow/ws_duplex.h's. */
 #ifndef TIDEGATE_HALF_CLOSE_H
 #define TIDEGATE_HALF_CLOSE_H
 

@@ -1,0 +1,120 @@
+/* A WebSocket duplex as its own files see it. Private to this floor.
+ *
+ *   ws_duplex.c    the calls, the life of it, and what the owner is told from a task
+ *   ws_receive.c   the peer's side: messages, and the events of the lower duplex
+ *   ws_liveness.c  pings
+ */
+#ifndef TIDEGATE_WS_DUPLEX_INTERNAL_H
+#define TIDEGATE_WS_DUPLEX_INTERNAL_H
+
+#include "queue.h"
+#include "ws_duplex.h"
+#include "ws_sender.h"
+
+/* The life of it. The owner is there in OPEN and BROKEN only. */
+enum ws_state {
+    WS_OPEN,    /* both directions may still bring something */
+    WS_BROKEN,  /* the lower is gone; what it brought, and then on_abort, are still to be told */
+    WS_CLOSING, /* the owner has closed; waiting for the peer's Close, or for its end behind that */
+    WS_DEAD     /* nothing left but to be freed */
+};
+
+struct ws_duplex {
+    struct duplex duplex;
+    struct duplex *lower; /* NULL once it is closed, aborted or lost */
+    struct scheduler *scheduler;
+    const struct ws_duplex_config *config;
+    struct ws_sender sender;
+    struct ws_reader reader;
+    uint64_t received; /* payload bytes of the peer's side */
+    uint64_t life_ms;  /* when the peer last gave a sign of life */
+    uint64_t ping_ms;  /* when the ping under way was sent */
+    uint64_t
+        close_pending; /* bytes before our Close that the peer had not taken, at the last look */
+    uint64_t close_pending_ms; /* ... and when that was last less than before */
+    struct queue held;         /* payload that the paused owner has not taken */
+    struct span early;         /* what came with the handshake; heap, or NULL */
+    struct cause broken;       /* BROKEN: to be told */
+    struct deadline ping;      /* the next ping, or the end of waiting for its answer */
+    struct deadline
+        patience; /* the end of waiting: for the owner to take `held`, or for the peer's Close */
+    struct deadline ahead; /* after this long a pause, read on up to WS_READ_AHEAD */
+    struct task pump;      /* tells the owner what is due, or frees */
+    uint16_t peer_code;    /* of the peer's Close */
+    uint8_t state;
+    bool is_paused;       /* by the owner */
+    bool is_lower_paused; /* by us */
+    bool reads_ahead;     /* the pause has lasted */
+    bool is_lower_over;   /* the lower's peer side has ended, harmlessly */
+    bool is_full_told;    /* write() said full: on_drain is owed */
+    bool has_peer_ended;  /* FIN n came and n was right (plain: Close 1000) */
+    bool has_told_end;
+    bool has_peer_closed; /* Close came */
+    bool is_finishing;    /* finish() was called */
+    bool has_sent_end;    /* FIN was handed to the lower (plain: Close) */
+    bool is_finished;     /* ... and accepted; client: confirmed. on_finished is due */
+    bool has_told_finished;
+    bool awaits_pong;
+};
+
+static inline bool ws_duplex_has_owner(const struct ws_duplex *w)
+{
+    return w->state == WS_OPEN || w->state == WS_BROKEN;
+}
+
+static inline bool ws_duplex_is_plain(const struct ws_duplex *w)
+{
+    return w->sender.carrier == WS_PLAIN;
+}
+
+/* Both streams complete on this WebSocket. What comes then harms nothing (protocol.md section 5.4).
+ */
+static inline bool ws_duplex_is_complete(const struct ws_duplex *w)
+{
+    return w->has_peer_ended && w->has_sent_end;
+}
+
+/* ---- ws_duplex.c ---- */
+
+/* Something failed. The owner hears of it behind the bytes that came before, if it takes them in
+ * time. */
+void ws_duplex_break(struct ws_duplex *w, struct cause cause);
+
+/* The same, for a cause of our own. */
+void ws_duplex_break_for(struct ws_duplex *w, enum cause_what what, int native);
+
+/* Clears the deadlines; the memory goes at the end of the turn. The lower is gone already. */
+void ws_duplex_die(struct ws_duplex *w);
+
+/* The lower has broken. */
+void ws_duplex_forget_lower(struct ws_duplex *w);
+
+/* Closes the lower in an orderly way. Harmless if it is gone. */
+void ws_duplex_close_lower(struct ws_duplex *w);
+
+/* Pauses or resumes the lower, as the state and the owner's pause demand. */
+void ws_duplex_update_reading(struct ws_duplex *w);
+
+/* After the lower drained, or the window grew. */
+void ws_duplex_writing_went_on(struct ws_duplex *w);
+
+/* Our side is finished if nothing more is to be waited for. */
+void ws_duplex_check_finished(struct ws_duplex *w);
+
+/* Our side is finished: the owner will be told. */
+void ws_duplex_note_finished(struct ws_duplex *w);
+
+/* ---- ws_receive.c ---- */
+
+/* Owns the lower duplex: its events come here from now on. */
+void ws_receive_init(struct ws_duplex *w);
+
+/* What the lower brought, or the handshake before it. */
+void ws_receive_bytes(struct ws_duplex *w, struct span bytes);
+
+/* ---- ws_liveness.c ---- */
+
+/* Sends the first ping after an interval, if there are to be any. */
+void ws_liveness_init(struct ws_duplex *w);
+
+#endif
