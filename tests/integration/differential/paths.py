@@ -15,11 +15,11 @@ from tunnel import Tunnel, url_of
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "interop"))
 
 from fronts import Front, find  # noqa: E402
+from services import is_listening  # noqa: E402
 
 # Both ends' receive buffer. One unread byte holds the whole segment that brought it, and that can close a
 # window which the kernel sizes by itself.
 RCVBUF = 212992
-TCP_LISTEN = "0A"  # in /proc/net/tcp: looking there makes no connection, as trying to connect does
 HAPROXY_TCP = """
 global
     maxconn 512
@@ -122,9 +122,7 @@ class OtherRelay:
 
     def is_up(self) -> bool:
         assert self.process.poll() is None, "it ended"
-        port = f":{int(self.address.partition(':')[2]):04X}"
-        table = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
-        return any(row[1].endswith(port) and row[3] == TCP_LISTEN for row in table)
+        return is_listening(int(self.address.partition(":")[2]))
 
     def finish(self) -> None:
         self.kill()
