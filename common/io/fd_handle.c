@@ -7,13 +7,11 @@
 
 #define SPANS_MAX 16
 
-int fd_handle_open(struct fd_handle *h, struct loop *l, int fd, int events)
+int fd_handle_open(struct fd_handle *h, struct loop *l, int fd, int old_flags, int events)
 {
     h->loop = l;
     h->events = events;
-    h->old_flags = fcntl(fd, F_GETFL);
-    if (h->old_flags < 0)
-        return -errno;
+    h->old_flags = old_flags;
     /* Refuses (EPERM) what epoll does, and else sets O_NONBLOCK. */
     int status = uv_poll_init(&l->uv, &h->poll, fd);
     h->is_watchable = status == 0;

@@ -27,9 +27,10 @@ struct fd_handle {
     void (*on_gone)(struct fd_handle *h);
 };
 
-/* Takes `fd` over. The three events are set by the caller. 0, or a negative errno: `fd` is then as
- * it was. */
-int fd_handle_open(struct fd_handle *h, struct loop *l, int fd, int events);
+/* Takes `fd` over; in the end its flags become `old_flags` (another handle of the same open file
+ * may have changed them by now). The three events are set by the caller. 0, or a negative errno:
+ * `fd` is then as it was. */
+int fd_handle_open(struct fd_handle *h, struct loop *l, int fd, int old_flags, int events);
 
 void fd_handle_watch(struct fd_handle *h);
 void fd_handle_ignore(struct fd_handle *h);

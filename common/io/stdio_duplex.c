@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -41,6 +42,7 @@ struct stdio {
     int failure; /* negative errno: on_abort is to be told */
     bool is_paused;
     bool has_ended;    /* input */
+    bool is_terminal;  /* input */
     bool is_full;      /* on_drain is to be told */
     bool is_finishing; /* output shall end behind the queue */
     bool is_finished;
@@ -343,6 +345,14 @@ static void has_read(struct stdio *s, uint8_t *data, ssize_t result)
     }
 }
 
+/* A terminal that is gone reads as ended (Linux), as one does whose user typed ^D. */
+static bool has_hung_up(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+
+    return poll(&p, 1, 0) > 0 && (p.revents & POLLHUP);
+}
+
 static void on_in_ready(struct fd_handle *h, bool has_failed)
 {
     struct stdio *s = container_of(h, struct stdio, in);
@@ -350,7 +360,10 @@ static void on_in_ready(struct fd_handle *h, bool has_failed)
 
     if (n < 0 && (errno == EINTR || (errno == EAGAIN && !has_failed)))
         return;
-    has_read(s, s->loop->buffer, n < 0 ? -errno : n);
+    if (n == 0 && s->is_terminal && has_hung_up(h->fd))
+        has_read(s, NULL, -EIO);
+    else
+        has_read(s, s->loop->buffer, n < 0 ? -errno : n);
 }
 
 static void on_in_done(struct fd_handle *h, ssize_t result)
@@ -483,21 +496,22 @@ static int open_stream(struct loop *l, int in, int out, const struct stream_opti
     return 0;
 }
 
-static int open_out(struct stdio *s, int fd)
+static int open_out(struct stdio *s, int fd, int old_flags)
 {
     s->output_kind = is_socket(fd) ? OUTPUT_SOCKET : isatty(fd) ? OUTPUT_TERMINAL : OUTPUT_CLOSES;
     s->out.on_ready = on_out_ready;
     s->out.on_done = on_out_done;
     s->out.on_gone = on_out_gone;
-    return fd_handle_open(&s->out, s->loop, fd, UV_WRITABLE);
+    return fd_handle_open(&s->out, s->loop, fd, old_flags, UV_WRITABLE);
 }
 
-static int open_in(struct stdio *s, int fd)
+static int open_in(struct stdio *s, int fd, int old_flags)
 {
+    s->is_terminal = isatty(fd);
     s->in.on_ready = on_in_ready;
     s->in.on_done = on_in_done;
     s->in.on_gone = on_in_gone;
-    int status = fd_handle_open(&s->in, s->loop, fd, UV_READABLE);
+    int status = fd_handle_open(&s->in, s->loop, fd, old_flags, UV_READABLE);
     if (status != 0 || s->in.is_watchable)
         return status;
     s->file_buffer = malloc(FILE_READ_SIZE);
@@ -507,7 +521,8 @@ static int open_in(struct stdio *s, int fd)
 int stdio_duplex_open(struct loop *l, int in, int out, const struct stream_options *options,
                       struct duplex **out_duplex)
 {
-    if (fcntl(in, F_GETFD) < 0 || fcntl(out, F_GETFD) < 0)
+    int in_flags = fcntl(in, F_GETFL), out_flags = fcntl(out, F_GETFL);
+    if (in_flags < 0 || out_flags < 0)
         return -EBADF;
     if (is_same_socket(in, out))
         return open_stream(l, in, out, options, out_duplex);
@@ -524,9 +539,9 @@ int stdio_duplex_open(struct loop *l, int in, int out, const struct stream_optio
     task_init(&s->task, run_task);
     deadline_init(&s->linger, fire_linger);
     loop_add_item(l, &s->item, end_item);
-    int status = open_in(s, in);
+    int status = open_in(s, in, in_flags);
     if (status == 0)
-        status = open_out(s, out);
+        status = open_out(s, out, out_flags);
     if (status != 0) {
         stdio_shut(s);
         return status;

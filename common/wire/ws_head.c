@@ -274,6 +274,15 @@ static void scan_request_line(struct ws_head *head, char c)
         fail(head, 414, "request target too long");
 }
 
+/* A server of another kind, which greets first, is not waited for. */
+static void scan_status_line(struct ws_head *head, char c)
+{
+    static const char begin[] = "HTTP/";
+    size_t at = head->used - 1;
+    if (at < sizeof(begin) - 1 && c != begin[at])
+        fail(head, 0, "malformed HTTP");
+}
+
 static void scan(struct ws_head *head, char c)
 {
     bool is_after_cr = head->used > 0 && head->raw[head->used - 1] == '\r';
@@ -304,6 +313,8 @@ static void scan(struct ws_head *head, char c)
         fail(head, 431, "too many header fields");
     } else if (head->line_count == 0 && head->role == WS_SERVER) {
         scan_request_line(head, c);
+    } else if (head->line_count == 0) {
+        scan_status_line(head, c);
     }
 }
 

@@ -225,12 +225,17 @@ static void app_on_release(void *arg)
     loop_stop(a->l);
 }
 
-void app_own(struct app *a, struct loop *l, struct duplex *d)
+void app_adopt(struct app *a, struct loop *l, struct duplex *d)
 {
     assert_non_null(d);
     a->d = d;
     a->l = l;
     duplex_own(d, &app_events, a);
+}
+
+void app_own(struct app *a, struct loop *l, struct duplex *d)
+{
+    app_adopt(a, l, d);
     stream_on_release(d, app_on_release, a);
 }
 

@@ -72,7 +72,8 @@ struct app {
 
 void app_open(struct app *a, struct loop *l, int fd, enum stream_kind kind,
               const struct stream_options *options);
-void app_own(struct app *a, struct loop *l, struct duplex *d);
+void app_own(struct app *a, struct loop *l, struct duplex *d);   /* a stream */
+void app_adopt(struct app *a, struct loop *l, struct duplex *d); /* any other */
 bool app_write(struct app *a, const void *data, size_t len);
 bool app_write_pattern(struct app *a, size_t len); /* the next `len` bytes of it, in one write */
 void app_pump(struct app *a);
