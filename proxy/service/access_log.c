@@ -14,6 +14,7 @@ const struct access_names access_log_tunnel = {
     .backend = "server",
     .bytes_to_backend = "bytes_to_server",
     .bytes_to_client = "bytes_to_local",
+    .lost_half_close = "half_close",
     .refused = "failed",
     .refused_level = LOG_WARN,
 };
@@ -69,6 +70,8 @@ void access_log_closed(const struct access_entry *e, enum ws_carrier carrier,
         log_str(&r, "first_end",
                 report->first_end == RELAY_CLIENT ? names->client : names->backend);
         log_num(&r, "half_closed_ms", report->half_closed_ms);
+        if (carrier == WS_PLAIN && names->lost_half_close != NULL)
+            log_str(&r, names->lost_half_close, "lost");
     }
     log_num(&r, "duration_ms", e->duration_ms);
     add_cause(&r, names, report->cause);

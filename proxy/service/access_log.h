@@ -12,7 +12,8 @@
 struct access_names {
     const char *client, *backend;
     const char *bytes_to_backend, *bytes_to_client;
-    const char *refused; /* msg of a connection that did not come about */
+    const char *lost_half_close; /* key: that a plain server could not be told of an end; or NULL */
+    const char *refused;         /* msg of a connection that did not come about */
     enum log_level refused_level;
 };
 

@@ -7,8 +7,9 @@
 
 #include <stdbool.h>
 
-#define EARLY_MAX 65536 /* then the connection is paused; the read under way may still go beyond   \
-                         */
+#define EARLY_MAX                                                                                  \
+    65536 /* then the connection is paused; the read under way may still go beyond                 \
+           */
 
 struct early {
     struct span bytes; /* owned */

@@ -114,6 +114,14 @@ static int fail(const char *what, const char *why)
     return EX_OSERR;
 }
 
+/* As nohup has it, or a shell for what runs in the background. */
+static bool is_ignored(int signum)
+{
+    struct sigaction action;
+
+    return sigaction(signum, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
 /* 0, or a negative errno. */
 static int watch_signals(struct stdio_program *p)
 {
@@ -121,7 +129,8 @@ static int watch_signals(struct stdio_program *p)
     int status = 0;
 
     for (size_t i = 0; i < array_count(signals) && status == 0; i++)
-        status = loop_on_signal(p->loop, signals[i], on_signal, p);
+        if (!is_ignored(signals[i]))
+            status = loop_on_signal(p->loop, signals[i], on_signal, p);
     return status;
 }
 

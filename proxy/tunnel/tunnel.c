@@ -123,12 +123,24 @@ static const struct service_handler handler = {
 
 /* ---- as a program ---- */
 
+static void warn_of_unix_sockets(const struct address_list *listen)
+{
+    for (unsigned i = 0; i < listen->count; i++) {
+        if (listen->items[i].kind != ADDRESS_UNIX)
+            continue;
+        log_line(LOG_WARN, "a local program on a unix socket cannot be told of a reset, an aborted "
+                           "connection looks like an ended one");
+        return;
+    }
+}
+
 static int start(void *arg, struct loop *l, struct service **out, char *problem,
                  size_t problem_size)
 {
     struct tunnel *t = arg;
 
     t->loop = l;
+    warn_of_unix_sockets(&t->config->service->listen);
     int status = service_open(l, t->config->service, &handler, t, t->server_name, &t->service,
                               problem, problem_size);
     if (status == 0)
