@@ -1,6 +1,5 @@
 #include "fd_limit.h"
 
-#include "service.h"
 #include "text.h"
 
 #include <errno.h>
@@ -8,6 +7,11 @@
 
 #define DESCRIPTORS_EACH 2       /* client and backend */
 #define CONNECTIONS_MAX  1000000 /* an unlimited limit is no plan */
+
+/* Descriptors besides the two of each connection: log, listeners, loop (eleven with one listener),
+ * refusals, attempts to connect. */
+#define SPARE_LEAST 16
+#define SPARE_MOST  64
 
 static uint64_t raise_limit(void)
 {
@@ -24,15 +28,33 @@ static uint64_t raise_limit(void)
     return limit.rlim_cur;
 }
 
+static uint64_t bounded_spare(uint64_t spare)
+{
+    return spare < SPARE_LEAST ? SPARE_LEAST : spare > SPARE_MOST ? SPARE_MOST : spare;
+}
+
+/* How many connections `limit` allows: a quarter of it is spare, within bounds. */
+static uint64_t room_of(uint64_t limit)
+{
+    uint64_t spare = bounded_spare(limit / 4);
+    uint64_t room = limit > spare ? (limit - spare) / DESCRIPTORS_EACH : 0;
+    return room < CONNECTIONS_MAX ? room : CONNECTIONS_MAX;
+}
+
+/* The least limit that allows `connections`: they take three quarters of it, or all but the bound.
+ */
+static uint64_t limit_for(uint64_t connections)
+{
+    uint64_t used = connections * DESCRIPTORS_EACH;
+    return used + bounded_spare((used - 1) / 3);
+}
+
 int fd_limit_prepare(uint64_t *max_connections, char *problem, size_t problem_size)
 {
-    uint64_t limit = raise_limit(), room = 0;
+    uint64_t limit = raise_limit();
+    uint64_t room = room_of(limit);
     struct text t;
 
-    if (limit > SERVICE_SPARE_DESCRIPTORS)
-        room = (limit - SERVICE_SPARE_DESCRIPTORS) / DESCRIPTORS_EACH;
-    if (room > CONNECTIONS_MAX)
-        room = CONNECTIONS_MAX;
     uint64_t wanted = *max_connections == 0 ? 1 : *max_connections;
     if (room >= wanted) {
         if (*max_connections == 0)
@@ -45,8 +67,7 @@ int fd_limit_prepare(uint64_t *max_connections, char *problem, size_t problem_si
         "the limit of %llu open descriptors is too small: %llu connection%s need%s %llu; raise "
         "it (ulimit -n, LimitNOFILE=)%s",
         (unsigned long long)limit, (unsigned long long)wanted, wanted == 1 ? "" : "s",
-        wanted == 1 ? "s" : "",
-        (unsigned long long)(SERVICE_SPARE_DESCRIPTORS + wanted * DESCRIPTORS_EACH),
+        wanted == 1 ? "s" : "", (unsigned long long)limit_for(wanted),
         *max_connections == 0 ? "" : " or lower --max-connections");
     return -EMFILE;
 }

@@ -8,7 +8,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define EXTRA_MAX     16 /* connections above the limit that are being told so */
+#define EXTRA_LEAST   4 /* connections above the limit that are being told so, at a time */
+#define EXTRA_MOST    16
 #define PEER_NAME_MAX 64
 #define FLUSH_MS      1000 /* for the last Close of all to leave */
 
@@ -32,7 +33,7 @@ struct service {
     uint64_t connections; /* sessions in the list */
     uint64_t last_id;
     uint64_t free_descriptors; /* two for each connection */
-    unsigned extra;
+    unsigned extra, extra_max;
     bool is_paused;
     enum phase phase;
     struct deadline patience; /* the drain timeout, then the flush */
@@ -45,9 +46,17 @@ static bool is_full(const struct service *s)
 
 /* ---- slots ---- */
 
+/* They use spare descriptors (fd_limit.c), of which there are fewer where connections are few. */
+static unsigned extra_for(uint64_t max_connections)
+{
+    uint64_t extra = max_connections / 6;
+
+    return extra < EXTRA_LEAST ? EXTRA_LEAST : extra > EXTRA_MOST ? EXTRA_MOST : (unsigned)extra;
+}
+
 static void pause_if_overrun(struct service *s)
 {
-    if (s->is_paused || !is_full(s) || s->extra < EXTRA_MAX)
+    if (s->is_paused || !is_full(s) || s->extra < s->extra_max)
         return;
     s->is_paused = true;
     for (unsigned i = 0; i < s->entrance_count; i++)
@@ -56,7 +65,7 @@ static void pause_if_overrun(struct service *s)
 
 static void resume_if_room(struct service *s)
 {
-    if (!s->is_paused || s->phase != PHASE_SERVING || (is_full(s) && s->extra >= EXTRA_MAX))
+    if (!s->is_paused || s->phase != PHASE_SERVING || (is_full(s) && s->extra >= s->extra_max))
         return;
     s->is_paused = false;
     for (unsigned i = 0; i < s->entrance_count; i++)
@@ -254,6 +263,7 @@ int service_open(struct loop *l, const struct service_config *config,
     s->owner = owner;
     s->far_name = far_name;
     s->free_descriptors = config->max_connections * 2;
+    s->extra_max = extra_for(config->max_connections);
     deadline_init(&s->patience, on_patience_over);
     for (unsigned i = 0; i < config->listen.count; i++) {
         static const struct listener_options options = {0};

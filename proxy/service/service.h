@@ -11,10 +11,6 @@
 #include "config.h"
 #include "loop.h"
 
-/* Descriptors besides the two of each connection: log, listeners, loop, refusals, attempts to
- * connect. */
-#define SERVICE_SPARE_DESCRIPTORS 64
-
 struct service;
 
 /* First or other member of a handler's session. The service fills it in. */

@@ -14,11 +14,12 @@ from rig import Rig
 from support import KIB, cpu_seconds, dial, is_sanitized, reset, resident_bytes, wait_until
 from wsclient import CARRIERS, WsClient, open_ws, request
 
-LIMIT = 80  # descriptors: room for a few connections
+LIMIT = 64  # descriptors
+ROOM = 24  # connections that these allow: 16 are kept for other things
 
 
 def test_58_out_of_descriptors(rig: Rig) -> None:
-    """100 connections at 80 descriptors: alive, not spinning, not chatty, and well again afterwards."""
+    """100 connections at 64 descriptors: alive, not spinning, not chatty, and well again afterwards."""
     backend = rig.backend("tcp", echo)
     proxy = rig.proxy(backend, prefix=("prlimit", f"--nofile={LIMIT}:{LIMIT}"))
     held = [rig.dial(proxy) for _ in range(100)]
@@ -27,11 +28,12 @@ def test_58_out_of_descriptors(rig: Rig) -> None:
     used, lines = cpu_seconds(proxy.pid), len(proxy.lines)
     time.sleep(1.5)  # the subject of the test: what it does in the meantime
     used = cpu_seconds(proxy.pid) - used
-    assert used < 0.3, f"{used} s of CPU in 1.5 s"
+    assert used < 0.05 * 1.5, f"{used} s of CPU in 1.5 s"
     assert len(proxy.lines) - lines <= 100 + 10, "log records are rate-limited"
     assert proxy.process.poll() is None
-    assert {client.read_response().status for client in held[:8]} == {101}
-    assert held[8].read_response().status == 503
+    assert {client.read_response().status for client in held[:ROOM]} == {101}
+    assert held[ROOM].read_response().status == 503
+    assert not proxy.find("cannot accept"), "those who are turned away use spare descriptors only"
     for client in held:
         client.reset()
     # those who were still waiting in the kernel are accepted now, and found gone

@@ -173,13 +173,25 @@ def test_68_port_in_use() -> None:
     assert result.stdout == ""
 
 
-def test_68_too_few_descriptors() -> None:
+@pytest.mark.parametrize(
+    ("limit", "flags", "words"),
+    [
+        (17, (), "1 connection needs 18;"),
+        (63, ("--max-connections=24",), "24 connections need 64;"),
+        (78, ("--max-connections", "30"), "30 connections need 79;"),
+        (254, ("--max-connections", "96"), "96 connections need 255;"),
+    ],
+)
+def test_68_too_few_descriptors(rig: Rig, limit: int, flags: tuple[str, ...], words: str) -> None:
+    """The least limit is named, and it is enough."""
     result = subprocess.run(
-        ["prlimit", "--nofile=20:20", default_binary(), "serve", "--listen", ":0", "--backend", ":9"],
+        ["prlimit", f"--nofile={limit}:{limit}", default_binary(), "serve", "--listen", ":0", "--backend", ":9", *flags],
         capture_output=True, text=True, timeout=20, check=False,
     )  # fmt: skip
     assert result.returncode == 71
-    assert result.stderr.count("\n") == 1 and "20" in result.stderr and "ulimit" in result.stderr
+    assert result.stderr.count("\n") == 1 and words in result.stderr and "ulimit" in result.stderr
+    assert f"limit of {limit} " in result.stderr
+    rig.proxy(":9", *flags, prefix=("prlimit", f"--nofile={limit + 1}:{limit + 1}"))
 
 
 @pytest.mark.parametrize(
