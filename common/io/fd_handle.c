@@ -1,4 +1,4 @@
-#include "fd_handle.h"
+#include "fd_handle_internal.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 #include "stdio_duplex.h"
 
-#include "fd_handle.h"
+#include "fd_handle_internal.h"
 #include "queue.h"
 #include "stream_socket.h"
 
@@ -35,7 +35,8 @@ struct stdio {
     struct fd_handle in, out;
     uint8_t *file_buffer; /* for an input that is read in threads */
     struct queue queue;   /* not written yet */
-    struct task task;     /* tells the owner what its own calls brought about, or frees */
+    struct task task;     /* tells the owner what its own calls brought about */
+    uv_idle_t release;    /* does nothing; its close callback is where the memory is given back */
     struct deadline linger;
     enum output_kind output_kind;
     enum stdio_state state;
@@ -62,10 +63,11 @@ static bool is_gone(const struct fd_handle *h)
     return h->fd < 0 && h->is_gone;
 }
 
-static void stdio_free(struct stdio *s)
+static void on_released(uv_handle_t *handle)
 {
-    task_cancel(&s->loop->scheduler, &s->task);
-    loop_remove_item(&s->item);
+    struct stdio *s = container_of(handle, struct stdio, release);
+
+    s->loop->closing--;
     queue_clear(&s->queue);
     free(s->file_buffer);
     free(s);
@@ -75,10 +77,9 @@ static void free_if_gone(struct stdio *s)
 {
     if (s->state != STDIO_CLOSED || s->is_shutting || !is_gone(&s->in) || !is_gone(&s->out))
         return;
-    if (s->loop->is_ending)
-        stdio_free(s);
-    else
-        task_defer(&s->loop->scheduler, &s->task); /* the caller still looks at it */
+    loop_remove_item(&s->item);
+    s->loop->closing++;
+    uv_close((uv_handle_t *)&s->release, on_released); /* callers still look at it */
 }
 
 static void on_in_gone(struct fd_handle *h)
@@ -134,9 +135,7 @@ static void end_item(struct loop_item *item)
     struct stdio *s = container_of(item, struct stdio, item);
 
     loop_remove_item(item);
-    if (s->state == STDIO_CLOSED)
-        free_if_gone(s);
-    else
+    if (s->state != STDIO_CLOSED)
         stdio_reset(s);
 }
 
@@ -397,10 +396,6 @@ static void run_task(struct task *task)
 {
     struct stdio *s = container_of(task, struct stdio, task);
 
-    if (s->state == STDIO_CLOSED) {
-        stdio_free(s);
-        return;
-    }
     if (s->failure != 0) {
         stdio_break(s, s->failure);
         return;
@@ -537,6 +532,7 @@ int stdio_duplex_open(struct loop *l, int in, int out, const struct stream_optio
     s->in.is_gone = s->out.is_gone = true;
     queue_init(&s->queue);
     task_init(&s->task, run_task);
+    uv_idle_init(&l->uv, &s->release);
     deadline_init(&s->linger, fire_linger);
     loop_add_item(l, &s->item, end_item);
     int status = open_in(s, in, in_flags);

@@ -1,8 +1,8 @@
 /* A descriptor of any kind under libuv: what epoll can watch (pipe, terminal, socket) is made
  * non-blocking and watched; what it cannot (a file, /dev/null) is read and written in libuv's
  * threads, one request at a time. Private to this floor. */
-#ifndef TIDEGATE_FD_HANDLE_H
-#define TIDEGATE_FD_HANDLE_H
+#ifndef TIDEGATE_FD_HANDLE_INTERNAL_H
+#define TIDEGATE_FD_HANDLE_INTERNAL_H
 
 #include "loop_internal.h"
 
