@@ -152,12 +152,20 @@ static const struct duplex_ops stream_ops = {
     .pending = stream_pending,
 };
 
+/* Its peer has a connection, and must not take this for its end. */
+static void close_unopened(int fd, enum stream_kind kind)
+{
+    if (kind == STREAM_TCP)
+        stream_socket_set_reset(fd, true);
+    close(fd);
+}
+
 struct duplex *stream_open(struct loop *l, int fd, enum stream_kind kind,
                            const struct stream_options *options)
 {
     struct stream *s = calloc(1, sizeof(*s));
     if (s == NULL) {
-        close(fd);
+        close_unopened(fd, kind);
         return NULL;
     }
     s->duplex.ops = &stream_ops;
@@ -171,7 +179,7 @@ struct duplex *stream_open(struct loop *l, int fd, enum stream_kind kind,
     int status = s->is_tcp ? uv_tcp_init(&l->uv, &s->uv.tcp) : uv_pipe_init(&l->uv, &s->uv.pipe, 0);
     if (status != 0) {
         free(s);
-        close(fd);
+        close_unopened(fd, kind);
         return NULL;
     }
     s->next = l->streams;
@@ -183,7 +191,7 @@ struct duplex *stream_open(struct loop *l, int fd, enum stream_kind kind,
     status = s->is_tcp ? uv_tcp_open(&s->uv.tcp, fd) : uv_pipe_open(&s->uv.pipe, fd);
     if (status != 0) {
         stream_destroy(s);
-        close(fd);
+        close_unopened(fd, kind);
         return NULL;
     }
     if (s->is_tcp)

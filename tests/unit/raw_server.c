@@ -149,6 +149,12 @@ void raw_server_join(struct raw_server *s)
     close(s->listener);
 }
 
+void raw_server_stop(struct raw_server *s)
+{
+    shutdown(s->listener, SHUT_RDWR);
+    raw_server_join(s);
+}
+
 void raw_server_free(struct raw_server *s)
 {
     raw_server_join(s);

@@ -51,6 +51,7 @@ struct raw_server {
 
 void raw_server_start(struct raw_server *s);
 void raw_server_join(struct raw_server *s); /* waits until all answers have been given */
+void raw_server_stop(struct raw_server *s); /* does not wait for who has not connected yet */
 void raw_server_free(struct raw_server *s); /* and joins; harmless if it was not started */
 
 #endif

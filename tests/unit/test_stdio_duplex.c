@@ -159,7 +159,6 @@ static void test_pipes(void **state)
     eater_start(&eater);
     rig_open(&r, in[0], out[1], &kit_options);
     exchange(&r, SIZE);
-    assert_true(r.app.drains > 0); /* it has been full */
     eater_check(&eater, SIZE);
     pthread_join(feeder.thread, NULL);
     rig_end(&r);
