@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 
@@ -146,8 +147,9 @@ GARBAGE = {
 def test_85_no_response(rig: Rig, what: str) -> None:
     tunnel, program, far = start(rig)
     far.read_head()
-    far.raw(GARBAGE[what])
-    far.connection.finish()
+    with contextlib.suppress(OSError):  # the tunnel may have gone behind the first bytes already
+        far.raw(GARBAGE[what])
+        far.connection.finish()
     assert program.wait_end() == "reset"
     assert tunnel.wait_failed()["at"] == "server"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import select
 import socket
 import threading
@@ -283,8 +284,9 @@ def test_proxy_that_is_none(rig: Rig, answer: bytes) -> None:
     tunnel = start_tunnel(rig, "127.0.0.1:1", "--proxy", f"http://{strange.address}")
     program, far = local(rig, tunnel), peer(strange)
     far.read_head()
-    far.raw(answer)
-    far.connection.finish()
+    with contextlib.suppress(OSError):  # the tunnel may have gone behind the first bytes already
+        far.raw(answer)
+        far.connection.finish()
     assert program.wait_end() == "reset"
     assert tunnel.wait_failed()["at"] == "server"
 
