@@ -21,7 +21,7 @@ struct stdio_program {
     const struct tunnel_config *config;
     struct tunnel_link link;
     struct deadline leave;
-    struct outcome outcome;
+    int status;
     uint64_t started_ms;
     int signum;   /* that ends it, or 0 */
     bool is_over; /* the link is */
@@ -54,8 +54,11 @@ static void on_open(struct tunnel_link *link, const struct dialer_result *result
 
 static void over(struct stdio_program *p, struct outcome outcome)
 {
-    p->outcome = outcome;
+    p->status = outcome.status;
     p->is_over = true;
+    /* At once: what is still under way may take the linger time. */
+    if (p->signum == 0)
+        outcome_print(&outcome, "stdio", p->url);
 }
 
 static void on_failed(struct tunnel_link *link, const struct dialer_result *result)
@@ -162,6 +165,5 @@ int stdio_run(struct settings *settings)
     if (p.signum != 0)
         exit(128 + p.signum); /* what is still under way is the system's to end */
     loop_free(p.loop);
-    outcome_print(&p.outcome, "stdio", p.url);
-    return p.outcome.status;
+    return p.status;
 }
