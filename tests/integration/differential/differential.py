@@ -26,12 +26,13 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from paths import RCVBUF, WAYS, Direct, Listener, Way
-from play import Trace, play
+from play import STEP_PATIENCE, Trace, play
 from script import MEANING, Script, Step, generate
 from support import dial
 
 SHRINK_SECONDS = 40.0
 SHRINK_TRIES = 3  # a race need not show at once
+SHRINK_PATIENCE = 2.0  # for a step
 
 
 @dataclass
@@ -100,22 +101,22 @@ class Bench:
             self.other.kill()
             self._clear()
 
-    def run(self, script: Script, way: Way) -> Trace:
+    def run(self, script: Script, way: Way, patience: float = STEP_PATIENCE) -> Trace:
         self.listener.empty()
-        return play(script, lambda: dial(way.address, rcvbuf=RCVBUF), self.listener.sock)
+        return play(script, lambda: dial(way.address, rcvbuf=RCVBUF), self.listener.sock, patience)
 
-    def stable_trace(self, script: Script) -> Trace | None:
+    def stable_trace(self, script: Script, patience: float = STEP_PATIENCE) -> Trace | None:
         """Plain TCP's, or None if it has two."""
-        traces = [self.run(script, self.plain) for _ in range(2)]
+        traces = [self.run(script, self.plain, patience) for _ in range(2)]
         stuck = any("STUCK" in line for lines in traces[0].values() for line in lines)
         return None if stuck or traces[0] != traces[1] else traces[0]
 
     def differs(self, script: Script) -> tuple[Trace, Trace] | None:
         """Both traces, if they differ at least once."""
-        if (plain := self.stable_trace(script)) is None:
+        if (plain := self.stable_trace(script, SHRINK_PATIENCE)) is None:
             return None
         for _ in range(SHRINK_TRIES):
-            if (other := self.run(script, self.other)) != plain:
+            if (other := self.run(script, self.other, SHRINK_PATIENCE)) != plain:
                 return plain, other
         return None
 
@@ -164,13 +165,15 @@ def run(scripts: Iterable[Script], through: str = "tidegate", workers: int = 4, 
     """Plays them all, several at a time. Stops early when there is enough to look at."""
     summary = Summary()
     lock = threading.Lock()
+    found = 0  # also those that are being shrunk
     source = iter(scripts)
 
     def take() -> Script | None:
         with lock:
-            return next(source, None) if len(summary.findings) < most_findings else None
+            return next(source, None) if found < most_findings else None
 
     def work() -> None:
+        nonlocal found
         bench = Bench(through)
         try:
             while (script := take()) is not None:
@@ -184,6 +187,8 @@ def run(scripts: Iterable[Script], through: str = "tidegate", workers: int = 4, 
                     with lock:
                         summary.equal += 1
                     continue
+                with lock:
+                    found += 1
                 finding = Finding(script, script, plain, other, 0)
                 if through not in ("socat", "haproxy"):
                     finding = bench.shrink(script, plain, other)

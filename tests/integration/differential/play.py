@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from script import SIDES, Planned, Script
 from support import payload, reset
 
-STEP_PATIENCE = 10.0  # seconds; then the step is said to be stuck
+STEP_PATIENCE = 6.0  # seconds; then the step is said to be stuck
 PIECE = 65536
 BLOCK = 1048583  # a prime: shifted data is wrong data
 SLOW_PIECES = 40  # a slow reader pauses so often, 1 ms each
@@ -45,6 +45,7 @@ class Player:
     """One end. Its thread alone reads and writes; the other may ask what has come."""
 
     side: str
+    patience: float
     sock: socket.socket | None = None
     sent: int = 0
     read: int = 0
@@ -80,7 +81,7 @@ class Player:
     # ---- the steps ----
 
     def wait(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + STEP_PATIENCE
+        deadline = time.monotonic() + self.patience
         while not condition():
             if time.monotonic() > deadline:
                 raise Stuck
@@ -142,7 +143,7 @@ class Player:
         poll = select.poll()
         digest, count = hashlib.sha256(), 0
         self.ending = ""
-        deadline = time.monotonic() + STEP_PATIENCE
+        deadline = time.monotonic() + self.patience
         try:
             while up or count < down:
                 poll.register(self.sock, (select.POLLIN if count < down else 0) | (select.POLLOUT if up else 0))
@@ -163,12 +164,12 @@ class Player:
                     self.sent += went
                     up -= went
         finally:
-            self.sock.settimeout(STEP_PATIENCE)
+            self.sock.settimeout(self.patience)
         return f"{count} bytes{'' if self.is_right else ' WRONG'} {digest.hexdigest()[:16]}"
 
     def write_until_broken(self) -> str:
         assert self.sock
-        deadline = time.monotonic() + STEP_PATIENCE
+        deadline = time.monotonic() + self.patience
         while time.monotonic() < deadline:
             try:
                 self.sock.send(b"?")
@@ -249,13 +250,15 @@ class Player:
             if not any(p.step.op == "drain" for p in plan):
                 self.trace.append(f"{at}: {self.read_on(None, PIECE, False)}")
         except Stuck:
-            self.trace.append(f"{at}: STUCK after {STEP_PATIENCE} s")
+            self.trace.append(f"{at}: STUCK")
 
 
-def play(script: Script, connect: Callable[[], socket.socket], listener: socket.socket) -> Trace:
+def play(
+    script: Script, connect: Callable[[], socket.socket], listener: socket.socket, patience: float = STEP_PATIENCE
+) -> Trace:
     """Both ends to their ends. `listener` has a timeout and is nobody else's."""
     plans = script.plan()
-    client, server = (Player(side) for side in SIDES)
+    client, server = (Player(side, patience) for side in SIDES)
     client.peer, server.peer = server, client
 
     def serve() -> None:
@@ -264,7 +267,7 @@ def play(script: Script, connect: Callable[[], socket.socket], listener: socket.
         except OSError as error:
             server.trace.append(f"accept: {error}")
             return
-        server.sock.settimeout(STEP_PATIENCE)
+        server.sock.settimeout(patience)
         server.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         server.play(plans["server"])
 
@@ -272,7 +275,7 @@ def play(script: Script, connect: Callable[[], socket.socket], listener: socket.
     thread.start()
     try:
         client.sock = connect()
-        client.sock.settimeout(STEP_PATIENCE)
+        client.sock.settimeout(patience)
         client.play(plans["client"])
     finally:
         thread.join()

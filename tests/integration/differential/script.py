@@ -5,7 +5,8 @@ A script is a list of steps in one order. Each end takes its own steps, in that 
 waiting steps (meet, landed, arrive, wait-reset) tie one end to the other. Data and ends alone need no
 ties: reads block, so the trace cannot depend on speed. A reset does: it overtakes what the kernel has not sent yet,
 and an error is told once, to whoever calls first. So the model below allows a reset only when all that
-must come before it has come, and afterwards only steps whose outcome TCP fixes.
+must come before it has come (or is so little that it was sent at once), and afterwards only steps whose outcome TCP
+fixes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import NamedTuple
 
 SMALL = 24 * 1024  # unread bytes that any receive buffer takes, whatever its owner does
 BIG = 1024 * 1024
+HUGE = 12 * BIG  # more than all the kernels' buffers on the way hold: the sender is stopped, and goes on
 SIDES = ("client", "server")
 
 MEANING = {
@@ -33,7 +35,7 @@ MEANING = {
     "wait-reset": "wait until the kernel knows of the reset",
     "broken": "write until that fails",
     "flood": "write without limit until that fails",
-    "reset": "close with a reset (n: without having waited for what was sent)",
+    "reset": "close with a reset (n: in the middle of what is sent)",
     "close": "close; a reset if there is unread data",
 }
 
@@ -159,7 +161,7 @@ class Model:
 
     def _read(self, step: Step, me: End, peer: End, _: Planned) -> None:
         require(not me.has_drained and step.n > 0, "has drained")
-        limit = BIG if peer.is_flooding else peer.sent - me.read
+        limit = HUGE if peer.is_flooding else peer.sent - me.read
         require(step.n <= limit, "not sent yet")
         require(not self.must_read or limit - step.n <= SMALL, "the peer still blocks")
         me.read += step.n
@@ -213,19 +215,24 @@ class Model:
         require(me.is_open or me is self.server, "the connection is not open for certain")
         me.gone = how
 
+    def _is_on_its_way(self, me: End, peer: End) -> None:
+        """What was sent will come before a reset."""
+        is_little = me.sent - max(me.landed[0], peer.read) <= SMALL
+        require(is_little or me.landed == (me.sent, me.has_ended) or peer.gone != "", "not landed")
+
     def _reset(self, step: Step, me: End, peer: End, _: Planned) -> None:
         if step.n:
             require(peer.has_drained and not me.has_ended, "nobody reads")
             self.is_lossy = not peer.gone
         else:
-            require(me.landed == (me.sent, me.has_ended) or peer.gone != "", "not landed")
+            self._is_on_its_way(me, peer)
         self._leave(me, peer, "reset")
 
     def _close(self, _: Step, me: End, peer: End, __: Planned) -> None:
         if me.has_drained or (me.read == peer.sent and not peer.is_flooding):
             return self._leave(me, peer, "fin")
         require(me.arrived >= (me.read + 1 if peer.is_flooding else peer.sent), "not arrived")
-        require(me.landed == (me.sent, me.has_ended) or peer.gone != "", "not landed")
+        self._is_on_its_way(me, peer)
         return self._leave(me, peer, "fin" if me.has_ended and peer.has_ended else "reset")
 
 
@@ -278,14 +285,14 @@ def _some_step(rng: random.Random, model: Model) -> list[Step]:
     if kind == "send":
         return [Step(side, "send", _size(rng))]
     if kind == "big":
-        n = rng.randrange(SMALL, BIG)
+        n = rng.randrange(SMALL, rng.choice((BIG, BIG, BIG, HUGE)))
         all_of_it = me.sent + n - peer.read
         reading = rng.choice((Step(other, "read", all_of_it), Step(other, "slow", all_of_it), Step(other, "drain")))
         return [Step(side, "send", n), reading]
     if kind in ("read", "slow"):
         return [Step(side, kind, rng.choice((unread, rng.randrange(1, unread + 1))))] if unread else []
     if kind == "swap":
-        top = rng.choice((2000, BIG // 2))
+        top = rng.choice((2000, 2000, BIG, HUGE // 4))
         return [Step("both", "swap", rng.randrange(1, top), rng.randrange(1, top))]
     if kind == "drain":
         return [Step(side, "drain", rng.choice((0, 0, 100, 5000)))]
@@ -307,7 +314,7 @@ def _some_leaving(rng: random.Random, model: Model) -> list[Step]:
         steps += [Step(other, "send", _size(rng)), Step(side, "arrive")]
         last = Step(side, "close")
     elif kind == "flood":
-        steps += [Step(other, "flood"), *([Step(side, "read", rng.randrange(1, BIG))] if rng.random() < 0.6 else [])]
+        steps += [Step(other, "flood"), *([Step(side, "read", rng.randrange(1, rng.choice((BIG, HUGE))))] if rng.random() < 0.6 else [])]
         steps += [Step(side, "arrive")]
         last = Step(side, rng.choice(("close", "reset")))
     elif kind == "lossy":
@@ -315,6 +322,8 @@ def _some_leaving(rng: random.Random, model: Model) -> list[Step]:
         return [*steps, Step(other, "drain", rng.choice((0, 1000))), Step(side, "send", size), Step(side, "meet"), Step(side, "reset", 1)]
     if rng.random() < 0.3 and kind == "reset":
         steps.append(Step(other, "drain"))
+    if rng.random() < 0.5:
+        return [*steps, Step(side, "send", _size(rng)), Step(side, "meet"), last]
     return [*steps, Step(side, "landed"), Step(side, "meet"), last]
 
 

@@ -90,7 +90,8 @@ def test_shrinking_finds_the_one_step() -> None:
         [Step("client", "end"), Step("client", "send", 1)],
         [Step("client", "send", 100_000)],  # nobody reads
         [Step("client", "drain"), Step("server", "drain")],
-        [Step("server", "send", 5), Step("server", "meet"), Step("server", "reset")],  # may overtake the 5 bytes
+        # may overtake what is sent
+        [Step("client", "drain"), Step("server", "send", 99_999), Step("server", "meet"), Step("server", "reset")],
         [Step("server", "flood")],
         [Step("server", "landed"), Step("server", "meet"), Step("server", "reset"), Step("client", "send", 1)],
         [Step("server", "send", 5), Step("client", "meet"), Step("client", "close")],  # an end or a reset
