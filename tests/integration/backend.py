@@ -138,9 +138,13 @@ class BackendConnection:
         raise AssertionError(f"sending still works after {timeout} s")
 
     def finish(self) -> None:
-        """TCP FIN."""
+        """TCP FIN; if the other end has reset already there is nothing left to end."""
         self._has_finished = True
-        self.sock.shutdown(socket.SHUT_WR)
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                raise
 
     def reset(self) -> None:
         """Not while another thread reads: it would hold the socket open."""
