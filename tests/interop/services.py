@@ -13,16 +13,32 @@ from typing import Any
 
 from fronts import Front, find
 from rig import Rig
-from support import default_binary, free_port, wait_until
+from support import default_binary, free_port, open_files, wait_until
 from tunnel import start_tunnel, url_of
 
 TCP_LISTEN = "0A"  # in /proc/net/tcp
 
 
+def listeners(port: int) -> list[str]:
+    """The sockets that listen there, as /proc names them."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    return [f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}") and row[3] == TCP_LISTEN]
+
+
 def is_listening(port: int) -> bool:
     """Without connecting: some servers take one connection in their life."""
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
-    return any(row[1].endswith(f":{port:04X}") and row[3] == TCP_LISTEN for row in rows)
+    return bool(listeners(port))
+
+
+def sockets_of_group(group: int) -> set[str]:
+    names = set()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.getpgid(int(pid)) == group:
+                names.update(open_files(int(pid)))
+        except (FileNotFoundError, ProcessLookupError):  # gone meanwhile
+            continue
+    return names
 
 
 def run(*command: str, send: bytes = b"", timeout: float = 60, **options: Any) -> bytes:
@@ -64,13 +80,18 @@ class Service:
                     **options,
                 )
             try:
-                wait_until(lambda: self.process.poll() is not None or is_listening(self.port), arguments[0])
+                wait_until(self._is_decided, arguments[0])
             except AssertionError:
                 self.stop()
                 raise
             if self.process.poll() is None:
                 return
         raise AssertionError(f"{arguments[0]} does not start: {log.read_text(errors='replace')[-2000:]}")
+
+    def _is_decided(self) -> bool:
+        """It has ended, or it listens: it, and not another that was given the same port."""
+        ours = set(listeners(self.port))
+        return self.process.poll() is not None or bool(ours and ours & sockets_of_group(self.process.pid))
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """The whole group, even if its first process is gone."""
