@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
+from netns import network
 from rig import deaf_tcp_address, rig, unused_tcp_address
 from support import default_binary
 
-__all__ = ["deaf_tcp_address", "rig", "unused_tcp_address"]
+__all__ = ["deaf_tcp_address", "network", "rig", "unused_tcp_address"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

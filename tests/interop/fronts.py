@@ -1,16 +1,17 @@
-"""nginx and HAProxy as people put them in front of a WebSocket server: Debian's packages, a config of
-our own in a temporary folder, a free port."""
+"""nginx, HAProxy, varnish and stunnel as people put them in front of a WebSocket server: Debian's
+packages, a config of our own in a temporary folder, a free port."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 from pathlib import Path
 
 import pytest
-from support import free_port, wait_until
+from support import PATIENCE, dial, free_port, wait_until
 
 NGINX = """
 daemon off;
@@ -56,6 +57,42 @@ backend tidegate
     server tidegate {proxy}
 """
 
+VARNISH = """
+vcl 4.1;
+backend default {{ .host = "{host}"; .port = "{proxy_port}"; }}
+sub vcl_recv {{
+    if (req.http.Upgrade) {{ return (pipe); }}
+}}
+sub vcl_pipe {{
+    set bereq.http.Upgrade = req.http.Upgrade;
+    set bereq.http.Connection = req.http.Connection;
+}}
+"""
+
+STUNNEL = """
+foreground = yes
+pid =
+debug = notice
+[tls]
+accept = 127.0.0.1:{port}
+connect = {proxy}
+cert = {folder}/cert.pem
+key = {folder}/key.pem
+"""
+
+# program, its configuration, its arguments
+FRONTS = {
+    "nginx": ("nginx", NGINX, "-c {folder}/config"),
+    "haproxy": ("haproxy", HAPROXY, "-db -f {folder}/config"),
+    "varnish": (
+        "varnishd",
+        VARNISH,
+        "-F -j none -n {folder}/work -a 127.0.0.1:{port} -f {folder}/config -s malloc,16m"
+        " -p thread_pools=1 -p thread_pool_min=10",  # starts sooner
+    ),
+    "stunnel": ("stunnel4", STUNNEL, "{folder}/config"),
+}
+
 
 def find(program: str) -> str:
     """Its path, or the test is skipped and says why."""
@@ -70,16 +107,21 @@ class Front:
 
     def __init__(self, kind: str, proxy: str, folder: Path, extra: str = "") -> None:
         """`extra`: a line more in nginx's location."""
+        program, template, arguments = FRONTS[kind]
+        path = find(program)
         self.folder = folder / kind
         self.folder.mkdir()
-        path = find(kind)
+        self.has_tls = kind == "stunnel"
+        if self.has_tls:
+            self._make_certificate()
+        host, proxy_port = proxy.split(":")
         for _ in range(5):  # another program may take the free port first
             port = free_port()
             self.address = f"127.0.0.1:{port}"
-            config = self.folder / "config"
-            template = NGINX if kind == "nginx" else HAPROXY
-            config.write_text(template.format(folder=self.folder, port=port, proxy=proxy, extra=extra))
-            command = [path, "-c", str(config)] if kind == "nginx" else [path, "-db", "-f", str(config)]
+            words = {"folder": self.folder, "port": port, "proxy": proxy, "extra": extra}
+            words |= {"host": host, "proxy_port": proxy_port}
+            (self.folder / "config").write_text(template.format(**words))
+            command = [path, *arguments.format(**words).split()]
             self.log = open(self.folder / "log", "wb")  # noqa: SIM115: lives as long as the process
             self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
             wait_until(lambda: self.process.poll() is not None or self.is_up(), f"{kind} starts")
@@ -87,6 +129,21 @@ class Front:
                 return
             self.log.close()
         raise AssertionError(f"{kind}: {(self.folder / 'log').read_text()}")
+
+    def _make_certificate(self) -> None:
+        command = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost".split()
+        files = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]
+        subprocess.run(
+            [find("openssl"), *command, *files], cwd=self.folder, check=True, capture_output=True
+        )
+
+    def dial(self, timeout: float = PATIENCE) -> socket.socket:
+        """A connection to it, with its TLS if it wants that."""
+        sock = dial(self.address, timeout=timeout)
+        if not self.has_tls:
+            return sock
+        context = ssl.create_default_context(cafile=str(self.folder / "cert.pem"))
+        return context.wrap_socket(sock, server_hostname="127.0.0.1")
 
     def is_up(self) -> bool:
         host, port = self.address.split(":")
