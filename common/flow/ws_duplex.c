@@ -164,12 +164,9 @@ void ws_duplex_check_finished(struct ws_duplex *w)
     if (!w->has_sent_end || w->state != WS_OPEN)
         return;
     /* A client is sure when the server says so; ws_duplex_note_finished comes from its Close. */
-    if (w->sender.role == WS_SERVER || ws_duplex_is_plain(w)) {
-        if (!w->sender.is_lower_full)
-            ws_duplex_note_finished(w);
-    } else if (w->is_lower_over && ws_duplex_is_complete(w)) {
+    bool needs_confirmation = w->sender.role == WS_CLIENT && !ws_duplex_is_plain(w);
+    if (!needs_confirmation && !w->sender.is_lower_full)
         ws_duplex_note_finished(w);
-    }
 }
 
 static void send_end(struct ws_duplex *w)

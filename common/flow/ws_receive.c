@@ -157,6 +157,14 @@ static void lower_on_data(void *owner, struct span data)
     ws_receive_bytes(owner, data);
 }
 
+/* docs/protocol.md section 5.4: once both streams are complete. A client knows that from Close 1000
+ * only. */
+static bool is_loss_harmless(const struct ws_duplex *w)
+{
+    return w->sender.role == WS_CLIENT ? w->has_peer_ended && w->is_finished
+                                       : ws_duplex_is_complete(w);
+}
+
 static void lower_on_end(void *owner)
 {
     struct ws_duplex *w = owner;
@@ -164,9 +172,7 @@ static void lower_on_end(void *owner)
     if (w->state == WS_CLOSING) {
         ws_duplex_close_lower(w);
         ws_duplex_die(w);
-    } else if (ws_duplex_is_complete(w)) {
-        ws_duplex_check_finished(w);
-    } else {
+    } else if (!is_loss_harmless(w)) {
         ws_duplex_break_for(w, CAUSE_LOST, 0);
     }
 }
@@ -178,10 +184,7 @@ static void lower_on_abort(void *owner, struct cause cause)
     w->is_lower_over = true;
     if (w->state == WS_CLOSING)
         ws_duplex_die(w);
-    else if (w->has_peer_ended &&
-             (w->is_finished || (w->has_sent_end && w->sender.role == WS_CLIENT)))
-        ws_duplex_note_finished(w);
-    else
+    else if (!w->is_finished || !w->has_peer_ended)
         ws_duplex_break(w, cause);
 }
 

@@ -102,9 +102,10 @@ int request_token_read(const char *path, char token[REQUEST_TOKEN_MAX + 1], cons
         return -error;
     }
     token[len] = '\0';
+    bool has_nul = strlen(token) != len;
     token[strcspn(token, "\r\n")] = '\0';
     *why = *token == '\0' ? "its first line is empty" : "its first line is not a token";
     if (len == REQUEST_TOKEN_MAX)
         *why = "is too long";
-    return *token == '\0' || !is_token(token) || len == REQUEST_TOKEN_MAX ? -EINVAL : 0;
+    return *token == '\0' || has_nul || !is_token(token) || len == REQUEST_TOKEN_MAX ? -EINVAL : 0;
 }

@@ -106,14 +106,15 @@ def test_token_file(rig: Rig) -> None:
     assert not [line for line in tunnel.lines if "-secret" in line]
 
 
-@pytest.mark.parametrize("what", ["gone", "empty", "two words", "a control character"])
+@pytest.mark.parametrize("what", ["gone", "empty", "two words", "a control character", "a NUL"])
 def test_wrong_token_file(rig: Rig, what: str) -> None:
     """Nothing is sent to the server, least of all a request without the token."""
     server = scripted_server(rig)
     file = rig.directory / "token"
     file.write_text("good\n")
     tunnel = start_tunnel(rig, server.address, "--token-file", str(file))
-    file.write_bytes({"empty": b"", "two words": b"a\r\nX: b", "a control character": b"a\x01b\n"}.get(what, b""))
+    bad = {"two words": b"a\r\nX: b", "a control character": b"a\x01b\n", "a NUL": b"a\0b\n"}
+    file.write_bytes(bad.get(what, b""))
     if what == "gone":
         file.unlink()
     if what == "two words":  # its first line is a token

@@ -516,9 +516,33 @@ static void test_client_is_told_when_the_server_could_not_deliver(void **state)
 static void test_a_lost_transport_harms_nothing_once_both_are_complete(void **state)
 {
     (void)state;
+    open_with(WS_SERVER, WS_EXTENSION, "");
+    complete_both();
+    memory_pipe_break(&lower, CAUSE_RESET);
+    flow();
+    expect_told("END;FINISHED;");
+    near_close();
+}
+
+static void test_a_client_without_confirmation_does_not_take_a_loss_for_success(void **state)
+{
+    (void)state;
     open_with(WS_CLIENT, WS_EXTENSION, "");
     complete_both();
     memory_pipe_break(&lower, CAUSE_RESET);
+    flow();
+    expect_told("END;ABORT;");
+    teardown(state);
+    open_with(WS_CLIENT, WS_EXTENSION, "");
+    complete_both();
+    duplex_finish(&lower.end[0].duplex);
+    flow();
+    expect_told("END;ABORT;");
+    teardown(state);
+    open_with(WS_CLIENT, WS_EXTENSION, "");
+    complete_both();
+    close_frame(1000);
+    memory_pipe_break(&lower, CAUSE_RESET); /* in the same turn or later: it is confirmed */
     flow();
     expect_told("END;FINISHED;");
     near_close();
@@ -867,6 +891,7 @@ int main(void)
         ws_test(test_38_but_not_for_ever),
         ws_test(test_client_is_finished_when_the_server_confirms),
         ws_test(test_client_is_told_when_the_server_could_not_deliver),
+        ws_test(test_a_client_without_confirmation_does_not_take_a_loss_for_success),
         ws_test(test_a_lost_transport_harms_nothing_once_both_are_complete),
         ws_test(test_abort_says_why_behind_what_was_written),
         ws_test(test_window_is_exact_from_the_first_byte),
