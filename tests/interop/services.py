@@ -21,7 +21,8 @@ TCP_LISTEN = "0A"  # in /proc/net/tcp
 
 def listeners(port: int) -> list[str]:
     """The sockets that listen there, as /proc names them."""
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    tables = [Path(f"/proc/net/{name}") for name in ("tcp", "tcp6")]
+    rows = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()]
     return [f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}") and row[3] == TCP_LISTEN]
 
 

@@ -343,7 +343,7 @@ static void test_no_answer_in_time(void **state)
     dial(d);
     assert_int_equal(d->result.failure, DIALER_UNREACHABLE);
     assert_int_equal(d->result.cause.what, CAUSE_CONNECT_TIMEOUT);
-    assert_true(kit_now_ms() - start_ms >= 150);
+    assert_true(kit_now_ms() - start_ms >= 140); /* the loop's clock is that of its turn */
     end(d);
 }
 
