@@ -537,7 +537,7 @@ static void test_abort_does_not_wait_for_ever(void **state)
     app_write_pattern(&r.app, 500000);
     app_abort(&r.app);
     rig_end(&r);
-    assert_true(kit_now_ms() - start_ms >= 150);
+    assert_true(kit_now_ms() - start_ms >= 140);
     assert_false(is_open(in[0]) || is_open(out[1]));
     close(in[1]);
     close(out[0]);
