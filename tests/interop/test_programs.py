@@ -220,7 +220,7 @@ def test_43_mbuffer(world: World, way: str) -> None:
     """One way; the receiver is done when it sees the end."""
     source, sink = world.folder / "source", world.folder / "sink"
     source.write_bytes(BIG)
-    service = world.service(lambda port: ["mbuffer", "-q", "-m", "4M", "-I", f"127.0.0.1:{port}", "-o", str(sink)])
+    service = world.service(lambda port: ["mbuffer", "-q", "-4", "-m", "4M", "-I", f"127.0.0.1:{port}", "-o", str(sink)])
     port = service.port if way == "directly" else world.tunnel(service)
     run("mbuffer", "-q", "-m", "4M", "-i", str(source), "-O", f"127.0.0.1:{port}")
     assert service.process.wait(30) == 0
