@@ -27,6 +27,7 @@
     X(TRUNCATED, "truncated", 4002, "truncated: bytes were lost on the way")                       \
     X(UNREACHABLE, "unreachable", 4003, "backend unreachable")                                     \
     X(CONNECT_TIMEOUT, "connect-timeout", 4004, "backend did not accept in time")                  \
+    X(TLS, "tls-failed", 4008, "TLS failed")                                                       \
     X(IDLE, "idle", 4005, "idle too long")                                                         \
     X(HALF_CLOSED, "half-closed-timeout", 4006, "half-closed and idle too long")                   \
     X(BAD_HANDSHAKE, "bad-handshake", 0, "handshake refused")                                      \

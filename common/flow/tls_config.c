@@ -1,0 +1,283 @@
+#include "tls_config.h"
+
+#include "tls_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <mbedtls/error.h>
+#include <mbedtls/version.h>
+#if MBEDTLS_VERSION_MAJOR >= 3
+#include <psa/crypto.h>
+#endif
+
+/* ECDHE with AEAD. ChaCha20-Poly1305 first: with mbedTLS it is the faster one (docs/tls.md). */
+static const int suites[] = {
+#if MBEDTLS_VERSION_MAJOR >= 3
+    MBEDTLS_TLS1_3_CHACHA20_POLY1305_SHA256,
+    MBEDTLS_TLS1_3_AES_128_GCM_SHA256,
+    MBEDTLS_TLS1_3_AES_256_GCM_SHA384,
+#endif
+    MBEDTLS_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    MBEDTLS_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    MBEDTLS_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    MBEDTLS_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    0,
+};
+
+static const char *http_protocols[] = {"http/1.1", NULL};
+
+static int take_random(void *context, unsigned char *out, size_t len)
+{
+    (void)context;
+    return crypto_random(out, len) == 0 ? 0 : MBEDTLS_ERR_SSL_INTERNAL_ERROR;
+}
+
+/* ---- what differs between mbedTLS 2.28 and 3.6 ---- */
+
+#if MBEDTLS_VERSION_MAJOR >= 3
+
+static int set_up_library(void)
+{
+    return psa_crypto_init() == PSA_SUCCESS ? 0 : -EIO;
+}
+
+static void set_versions(mbedtls_ssl_config *ssl)
+{
+    mbedtls_ssl_conf_min_tls_version(ssl, MBEDTLS_SSL_VERSION_TLS1_2);
+}
+
+static int parse_key(mbedtls_pk_context *key, const char *file)
+{
+    return mbedtls_pk_parse_keyfile(key, file, NULL, take_random, NULL);
+}
+
+static int check_pair(const mbedtls_pk_context *public, const mbedtls_pk_context *key)
+{
+    return mbedtls_pk_check_pair(public, key, take_random, NULL);
+}
+
+#else
+
+/* SHA-1 is allowed by default for what the handshake signs (TLS 1.2). */
+static const int hashes[] = {MBEDTLS_MD_SHA256, MBEDTLS_MD_SHA384, MBEDTLS_MD_SHA512,
+                             MBEDTLS_MD_NONE};
+
+static int set_up_library(void)
+{
+    return 0;
+}
+
+static void set_versions(mbedtls_ssl_config *ssl)
+{
+    mbedtls_ssl_conf_min_version(ssl, MBEDTLS_SSL_MAJOR_VERSION_3, MBEDTLS_SSL_MINOR_VERSION_3);
+    mbedtls_ssl_conf_sig_hashes(ssl, hashes);
+}
+
+static int parse_key(mbedtls_pk_context *key, const char *file)
+{
+    return mbedtls_pk_parse_keyfile(key, file, NULL);
+}
+
+static int check_pair(const mbedtls_pk_context *public, const mbedtls_pk_context *key)
+{
+    return mbedtls_pk_check_pair(public, key);
+}
+
+#endif
+
+/* ---- problems, for people ---- */
+
+static const struct {
+    int flag;
+    const char *text;
+} flaws[] = {
+    {TLS_PROBLEM_PLAIN_HTTP, "HTTP without TLS on a TLS port"},
+    {TLS_PROBLEM_WRONG_PIN, "the server's public key is not the pinned one"},
+    {MBEDTLS_X509_BADCERT_MISSING, "the peer has no certificate"},
+    {MBEDTLS_X509_BADCERT_EXPIRED, "the certificate has expired"},
+    {MBEDTLS_X509_BADCERT_FUTURE, "the certificate is not valid yet"},
+    {MBEDTLS_X509_BADCERT_REVOKED, "the certificate is revoked"},
+    {MBEDTLS_X509_BADCERT_CN_MISMATCH, "the certificate is for another name"},
+    {MBEDTLS_X509_BADCERT_NOT_TRUSTED, "the certificate is not signed by a trusted authority"},
+    {MBEDTLS_X509_BADCERT_BAD_MD | MBEDTLS_X509_BADCERT_BAD_PK | MBEDTLS_X509_BADCERT_BAD_KEY,
+     "the certificate uses weak cryptography"},
+    {MBEDTLS_X509_BADCERT_KEY_USAGE | MBEDTLS_X509_BADCERT_EXT_KEY_USAGE |
+         MBEDTLS_X509_BADCERT_NS_CERT_TYPE,
+     "the certificate is for another use"},
+};
+
+void tls_config_describe(int native, struct text *out)
+{
+    char buffer[128];
+    size_t known = 0;
+
+    if (native < 0) {
+        switch (native) {
+        case MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE:
+            text_add(out, "the peer refused (TLS alert)");
+            return;
+        case MBEDTLS_ERR_SSL_INVALID_RECORD:
+            text_add(out, "what came is not TLS");
+            return;
+        default:
+            mbedtls_strerror(native, buffer, sizeof(buffer));
+            text_addf(out, "%s", buffer);
+            return;
+        }
+    }
+    for (size_t i = 0; i < array_count(flaws); i++)
+        if (native & flaws[i].flag)
+            text_addf(out, "%s%s", known++ > 0 ? ", " : "", flaws[i].text);
+    if (known == 0)
+        text_add(out, "the certificate does not verify");
+}
+
+static int fail_file(struct text *problem, const char *what, const char *file, int error)
+{
+    text_addf(problem, "%s %s: ", what, file);
+    if (error == MBEDTLS_ERR_PK_FILE_IO_ERROR || error == MBEDTLS_ERR_X509_FILE_IO_ERROR)
+        text_add(problem, "cannot be read");
+    else if (error == MBEDTLS_ERR_PK_PASSWORD_REQUIRED)
+        text_add(problem, "is encrypted (give one without a password)");
+    else
+        tls_config_describe(error, problem);
+    return -EINVAL;
+}
+
+/* ---- the beginning and the end ---- */
+
+static struct tls_config *config_new(bool is_server, struct text *problem)
+{
+    struct tls_config *c = calloc(1, sizeof(*c));
+
+    if (c != NULL) {
+        c->is_server = is_server;
+        mbedtls_ssl_config_init(&c->ssl);
+        mbedtls_x509_crt_init(&c->chain);
+        mbedtls_pk_init(&c->key);
+    }
+    if (c == NULL || set_up_library() != 0 ||
+        mbedtls_ssl_config_defaults(
+            &c->ssl, is_server ? MBEDTLS_SSL_IS_SERVER : MBEDTLS_SSL_IS_CLIENT,
+            MBEDTLS_SSL_TRANSPORT_STREAM, MBEDTLS_SSL_PRESET_DEFAULT) != 0) {
+        text_add(problem, "TLS could not be set up: out of memory");
+        tls_config_free(c);
+        return NULL;
+    }
+    set_versions(&c->ssl);
+    mbedtls_ssl_conf_rng(&c->ssl, take_random, NULL);
+    mbedtls_ssl_conf_ciphersuites(&c->ssl, suites);
+    mbedtls_ssl_conf_renegotiation(&c->ssl, MBEDTLS_SSL_RENEGOTIATION_DISABLED);
+    return c;
+}
+
+void tls_config_free(struct tls_config *c)
+{
+    if (c == NULL)
+        return;
+    mbedtls_ssl_config_free(&c->ssl);
+    mbedtls_x509_crt_free(&c->chain);
+    mbedtls_pk_free(&c->key);
+    free(c);
+}
+
+static int load_pair(struct tls_config *c, const struct tls_server_options *o, struct text *problem)
+{
+    int error = mbedtls_x509_crt_parse_file(&c->chain, o->cert_file);
+    if (error > 0) {
+        text_addf(problem, "certificate %s: holds something that is none", o->cert_file);
+        return -EINVAL;
+    }
+    if (error != 0)
+        return fail_file(problem, "certificate", o->cert_file, error);
+    error = parse_key(&c->key, o->key_file);
+    if (error != 0)
+        return fail_file(problem, "key", o->key_file, error);
+    if (check_pair(&c->chain.pk, &c->key) != 0) {
+        text_addf(problem, "key %s: is not that of the first certificate in %s", o->key_file,
+                  o->cert_file);
+        return -EINVAL;
+    }
+    error = mbedtls_ssl_conf_own_cert(&c->ssl, &c->chain, &c->key);
+    if (error == 0)
+        error = mbedtls_ssl_conf_alpn_protocols(&c->ssl, http_protocols);
+    return error == 0 ? 0 : fail_file(problem, "certificate", o->cert_file, error);
+}
+
+int tls_config_new_server(const struct tls_server_options *options, struct tls_config **out,
+                          struct text *problem)
+{
+    struct tls_config *c = config_new(true, problem);
+
+    if (c == NULL)
+        return -ENOMEM;
+    int status = load_pair(c, options, problem);
+    if (status != 0) {
+        tls_config_free(c);
+        return status;
+    }
+    c->plain_answer = options->plain_answer;
+    *out = c;
+    return 0;
+}
+
+/* ---- clients ---- */
+
+bool tls_config_is_pin(const char *text)
+{
+    uint8_t pin[CRYPTO_SHA256_SIZE];
+    size_t len;
+    return crypto_base64_decode(text, strlen(text), pin, sizeof(pin), &len) == 0 &&
+           len == sizeof(pin);
+}
+
+/* A bundle with a certificate that this library cannot read is still good for the others. */
+static int load_authorities(struct tls_config *c, const char *file, struct text *problem)
+{
+    int error = mbedtls_x509_crt_parse_file(&c->chain, file);
+    if (error < 0 || c->chain.raw.p == NULL)
+        return fail_file(problem, "CA file", file,
+                         error < 0 ? error : MBEDTLS_ERR_X509_INVALID_FORMAT);
+    mbedtls_ssl_conf_ca_chain(&c->ssl, &c->chain, NULL);
+    return 0;
+}
+
+int tls_config_new_client(const struct tls_client_options *o, struct tls_config **out,
+                          struct text *problem)
+{
+    struct tls_config *c = config_new(false, problem);
+    int status = 0;
+    size_t len;
+
+    if (c == NULL)
+        return -ENOMEM;
+    c->server_name = o->server_name;
+    c->is_insecure = o->is_insecure;
+    mbedtls_ssl_conf_authmode(&c->ssl, o->is_insecure ? MBEDTLS_SSL_VERIFY_OPTIONAL
+                                                      : MBEDTLS_SSL_VERIFY_REQUIRED);
+    mbedtls_ssl_conf_session_tickets(&c->ssl, MBEDTLS_SSL_SESSION_TICKETS_DISABLED);
+    if (o->pin_sha256 != NULL) {
+        c->has_pin = true;
+        if (crypto_base64_decode(o->pin_sha256, strlen(o->pin_sha256), c->pin, sizeof(c->pin),
+                                 &len) != 0 ||
+            len != sizeof(c->pin)) {
+            text_add(problem, "the pin is not the base64 of a SHA-256 digest");
+            status = -EINVAL;
+        }
+    }
+    if (status == 0 && !o->is_insecure)
+        status = load_authorities(c, o->ca_file != NULL ? o->ca_file : TLS_SYSTEM_CA_FILE, problem);
+    if (status == 0 && o->speaks_http &&
+        mbedtls_ssl_conf_alpn_protocols(&c->ssl, http_protocols) != 0)
+        status = -EINVAL;
+    if (status != 0) {
+        tls_config_free(c);
+        return status;
+    }
+    *out = c;
+    return 0;
+}

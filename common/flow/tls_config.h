@@ -1,0 +1,51 @@
+/* What the TLS connections of one kind have in common: certificates, who is believed, which
+ * algorithms. TLS 1.2 and up, ECDHE with AEAD only, no renegotiation, no resumption.
+ *
+ * Made once, read-only afterwards; outlives the connections made with it. Set-up reads files and
+ * takes some milliseconds. tls_config.c, tls_peer.c and tls_duplex.c are the files that call
+ * mbedTLS for TLS; common/core/crypto.c calls it for the rest. */
+#ifndef TIDEGATE_TLS_CONFIG_H
+#define TIDEGATE_TLS_CONFIG_H
+
+#include "span.h"
+#include "text.h"
+
+#include <stdbool.h>
+
+#define TLS_SYSTEM_CA_FILE "/etc/ssl/certs/ca-certificates.crt"
+
+struct tls_config;
+
+/* PEM files: the chain, our certificate first, and its key. */
+struct tls_server_options {
+    const char *cert_file, *key_file;
+    /* Sent, without TLS, to a peer that speaks HTTP without TLS. Outlives the config. */
+    struct span plain_answer;
+};
+
+struct tls_client_options {
+    const char *ca_file; /* PEM; NULL: the system's */
+    const char
+        *server_name;       /* to ask for and to be proved, in place of where we connect; or NULL */
+    const char *pin_sha256; /* base64 of the SHA-256 of the peer's public key (SPKI), or NULL */
+    bool is_insecure;       /* neither chain nor name is checked; a pin is */
+    bool speaks_http;       /* ALPN http/1.1 */
+};
+
+/* 0 and `*out`, or a negative errno and one line for people appended to `problem`. */
+int tls_config_new_server(const struct tls_server_options *options, struct tls_config **out,
+                          struct text *problem);
+int tls_config_new_client(const struct tls_client_options *options, struct tls_config **out,
+                          struct text *problem);
+
+/* NULL is fine. */
+void tls_config_free(struct tls_config *config);
+
+/* What went wrong, for people, from the `native` of a CAUSE_TLS: what is wrong with the peer's
+ * certificate, or with what it sent. Appends to `out`. */
+void tls_config_describe(int native, struct text *out);
+
+/* Whether a text can be a pin. */
+bool tls_config_is_pin(const char *text);
+
+#endif

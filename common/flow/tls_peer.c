@@ -1,0 +1,84 @@
+/* Whether a server is the one that was meant: its name and its public key. mbedTLS checks the
+ * chain; what it checks of names differs between its versions (2.28 knows no IP addresses), so that
+ * is done here. */
+#include "tls_internal.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+#include <strings.h>
+
+#define SAN_DNS     2 /* RFC 5280 section 4.2.1.6, the numbers of the choice */
+#define SAN_ADDRESS 7
+
+bool tls_peer_is_address(const char *name)
+{
+    uint8_t bytes[16];
+    return inet_pton(AF_INET, name, bytes) == 1 || inet_pton(AF_INET6, name, bytes) == 1;
+}
+
+static bool is_equal(const uint8_t *a, size_t a_len, const char *b, size_t b_len)
+{
+    return a_len == b_len && strncasecmp((const char *)a, b, b_len) == 0 &&
+           memchr(a, '\0', a_len) == NULL;
+}
+
+/* RFC 6125 section 6.4.3: a wildcard is the whole leftmost label, and stands for one. */
+static bool is_dns_match(const uint8_t *san, size_t len, const char *name, size_t name_len)
+{
+    if (is_equal(san, len, name, name_len))
+        return true;
+    const char *dot = memchr(name, '.', name_len);
+    if (len < 3 || san[0] != '*' || san[1] != '.' || dot == NULL || dot == name)
+        return false;
+    size_t rest = name_len - (size_t)(dot - name);
+    return memchr(dot + 1, '.', rest - 1) != NULL && is_equal(san + 1, len - 1, dot, rest);
+}
+
+static bool has_address(const mbedtls_x509_sequence *san, const uint8_t *bytes, size_t len)
+{
+    for (; san != NULL; san = san->next)
+        if ((san->buf.tag & MBEDTLS_ASN1_TAG_VALUE_MASK) == SAN_ADDRESS && san->buf.len == len &&
+            memcmp(san->buf.p, bytes, len) == 0)
+            return true;
+    return false;
+}
+
+bool tls_peer_has_name(const mbedtls_x509_crt *cert, const char *name)
+{
+    uint8_t address[16];
+    const mbedtls_x509_sequence *san = &cert->subject_alt_names;
+
+    if (inet_pton(AF_INET, name, address) == 1)
+        return has_address(san, address, 4);
+    if (inet_pton(AF_INET6, name, address) == 1)
+        return has_address(san, address, 16);
+    size_t len = strlen(name);
+    if (len > 0 && name[len - 1] == '.')
+        len--;
+    for (; len > 0 && san != NULL; san = san->next)
+        if ((san->buf.tag & MBEDTLS_ASN1_TAG_VALUE_MASK) == SAN_DNS && san->buf.p != NULL &&
+            is_dns_match(san->buf.p, san->buf.len, name, len))
+            return true;
+    return false;
+}
+
+static bool has_pin(const struct tls_config *config, const mbedtls_x509_crt *cert)
+{
+    uint8_t digest[CRYPTO_SHA256_SIZE];
+    struct crypto_sha256 *h = crypto_sha256_new();
+
+    if (h == NULL)
+        return false;
+    crypto_sha256_update(h, cert->pk_raw.p, cert->pk_raw.len);
+    crypto_sha256_finish(h, digest);
+    return memcmp(digest, config->pin, sizeof(digest)) == 0;
+}
+
+int tls_peer_check(const struct tls_config *config, const mbedtls_x509_crt *cert, const char *name)
+{
+    if (config->has_pin && (cert == NULL || !has_pin(config, cert)))
+        return TLS_PROBLEM_WRONG_PIN;
+    if (!config->is_insecure && (cert == NULL || !tls_peer_has_name(cert, name)))
+        return TLS_PROBLEM_WRONG_NAME;
+    return 0;
+}
