@@ -6,6 +6,7 @@
 #include "tunnel/probe.h"
 #include "tunnel/stdio_run.h"
 #include "tunnel/tunnel.h"
+#include "tunnel/wss.h"
 #include "versions.h"
 
 #include <stdio.h>
@@ -80,8 +81,8 @@ static void print_subcommand_help(const struct subcommand *s)
     printf("usage: tidegate %s %s\n\n%s\n", s->name, s->usage, s->about);
     options_print(s->command, stdout);
     fputs("\n"
-          "ADDR is HOST:PORT, :PORT (loopback), [V6]:PORT or unix:PATH. URL is "
-          "ws://HOST[:PORT][/PATH].\n"
+          "ADDR is HOST:PORT, :PORT (loopback), [V6]:PORT or unix:PATH. URL is ws:// or "
+          "wss://HOST[:PORT][/PATH].\n"
           "TIME is like 250ms, 10s, 5m, 1h.\n"
           "Each flag can be set in the environment, too: --ping-interval is "
           "TIDEGATE_PING_INTERVAL.\n",
@@ -91,7 +92,9 @@ static void print_subcommand_help(const struct subcommand *s)
 static int run_subcommand(const struct subcommand *s, int argc, char **argv)
 {
     struct settings settings;
+    struct dialer_config *dialer = &settings.tunnel.dial.dialer;
     char problem[OPTIONS_PROBLEM_MAX];
+    struct text t;
 
     switch (options_parse(s->command, argc, argv, &settings, problem)) {
     case OPTIONS_HELP:
@@ -104,7 +107,14 @@ static int run_subcommand(const struct subcommand *s, int argc, char **argv)
         break;
     }
     log_setup((enum log_level)settings.log_level, (enum log_format)settings.log_format, 2);
-    return s->run(&settings);
+    text_init(&t, problem, sizeof(problem));
+    if (wss_prepare(dialer, &t) != 0) {
+        fprintf(stderr, "tidegate: %s: %s\n", s->name, problem);
+        return EX_OSERR;
+    }
+    int status = s->run(&settings);
+    wss_forget(dialer);
+    return status;
 }
 
 static bool is_one_of(const char *word, const char *a, const char *b, const char *c)

@@ -12,10 +12,12 @@ enum option_kind {
     OPTION_NUMBER,    /* uint64_t */
     OPTION_DURATION,  /* uint64_t, milliseconds */
     OPTION_ADDRESS,   /* struct address */
+    OPTION_BACKEND,   /* struct backend_address: struct address, or tls:// and one */
     OPTION_ADDRESSES, /* struct address_list */
     OPTION_CHOICE,    /* unsigned: the index of the word */
     OPTION_URL,       /* struct url; an argument, not a flag */
     OPTION_PATH,      /* const char *, not copied */
+    OPTION_PIN,       /* the same, and a SHA-256 in base64 */
     OPTION_HEADER,    /* struct request_fields */
     OPTION_PROXY,     /* struct http_proxy */
     OPTION_RETRY      /* struct redial_config: its retry_count, retry_ms */

@@ -49,12 +49,15 @@ static bool parse_addresses(const char *text, struct address_list *out, const ch
     return out->count > 0;
 }
 
-static bool parse_url(const char *text, struct url *out, const char **why)
+static bool parse_backend(const char *text, struct backend_address *out, const char **why)
 {
-    if (url_parse(text, out, why) != 0)
+    static const char scheme[] = "tls://";
+
+    out->is_tls = strncmp(text, scheme, strlen(scheme)) == 0;
+    if (address_parse(out->is_tls ? text + strlen(scheme) : text, &out->address, why) != 0)
         return false;
-    *why = "wss:// needs TLS, which this build does not have";
-    return !out->is_tls;
+    *why = "TLS needs a host and a port";
+    return !out->is_tls || out->address.kind == ADDRESS_TCP;
 }
 
 bool option_value_set(const struct option *o, const char *text, struct settings *s,
@@ -78,17 +81,23 @@ bool option_value_set(const struct option *o, const char *text, struct settings 
         return *(uint64_t *)at >= o->least && *(uint64_t *)at <= DURATION_MAX;
     case OPTION_ADDRESS:
         return address_parse(text, at, why) == 0;
+    case OPTION_BACKEND:
+        return parse_backend(text, at, why);
     case OPTION_ADDRESSES:
         return parse_addresses(text, at, why);
     case OPTION_CHOICE:
         *why = o->value;
         return parse_choice(o->value, text, at);
     case OPTION_URL:
-        return parse_url(text, at, why);
+        return url_parse(text, at, why) == 0;
     case OPTION_PATH:
         *(const char **)at = text;
         *why = "is empty";
         return *text != '\0';
+    case OPTION_PIN:
+        *(const char **)at = text;
+        *why = "must be the base64 of a SHA-256 digest";
+        return tls_config_is_pin(text);
     case OPTION_HEADER:
         return request_fields_add(at, text, why) == 0;
     case OPTION_PROXY:
@@ -122,4 +131,6 @@ void option_value_describe(const struct option *o, const char *where, const char
               o->kind == OPTION_CHOICE ? " is not one of " : ": ", why);
     if (o->kind == OPTION_ADDRESS || o->kind == OPTION_ADDRESSES)
         text_add(problem, " (HOST:PORT, :PORT, [V6]:PORT or unix:PATH)");
+    if (o->kind == OPTION_BACKEND)
+        text_add(problem, " (HOST:PORT, tls://HOST:PORT, :PORT, [V6]:PORT or unix:PATH)");
 }

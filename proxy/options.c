@@ -203,6 +203,7 @@ static enum options_result finish_tunnel(struct settings *s, struct text *proble
     d->timeout_ms = s->service.connect_timeout_ms;
     d->ws = &s->service.ws;
     d->stream = &s->service.stream;
+    d->tls_options.speaks_http = true;
     if (!d->proxy.is_set && http_proxy_from_environment(&d->url, &d->proxy, &name, &why) != 0) {
         text_addf(problem, "%s in the environment: %s", name, why);
         return OPTIONS_BAD;
@@ -250,7 +251,7 @@ enum options_result options_parse(enum command command, int argc, char **argv, s
         const struct option *o = &option_table[i];
         if ((o->commands & command) && o->is_required && !((in_environment | on_line) >> i & 1)) {
             if (o->kind == OPTION_URL)
-                text_add(&text, "URL: missing (ws://HOST[:PORT][/PATH])");
+                text_add(&text, "URL: missing (ws:// or wss://HOST[:PORT][/PATH])");
             else
                 text_addf(&text, "--%s %s: missing (HOST:PORT, :PORT, [V6]:PORT or unix:PATH)",
                           o->name, o->value);
@@ -261,6 +262,10 @@ enum options_result options_parse(enum command command, int argc, char **argv, s
     out->service.ws.close_timeout_ms = 5000; /* docs/protocol.md section 5 */
     out->service.ws.stall_ms = out->service.relay.half_closed_ms;
     out->server.service = &out->service;
+    if ((out->server.tls.cert_file == NULL) != (out->server.tls.key_file == NULL)) {
+        text_add(&text, "--tls-cert and --tls-key: give both or none");
+        return OPTIONS_BAD;
+    }
     return command & (COMMAND_TUNNEL | COMMAND_STDIO | COMMAND_PROBE) ? finish_tunnel(out, &text)
                                                                       : OPTIONS_OK;
 }

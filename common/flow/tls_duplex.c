@@ -18,7 +18,7 @@ struct tls_duplex {
     struct duplex duplex;
     struct duplex *lower; /* NULL once it is closed, aborted or lost */
     struct scheduler *scheduler;
-    const struct tls_duplex_options *options;
+    struct tls_duplex_options options;
     mbedtls_ssl_context ssl;
     struct span incoming;     /* of the lower's on_data under way: not yet decrypted */
     struct queue held;        /* not decrypted, because the owner has paused */
@@ -219,7 +219,7 @@ static void end_our_side(struct tls_duplex *t)
     send_close_notify(t);
     if (t->has_failed || t->lower == NULL)
         return;
-    if (!t->options->keeps_lower_open) {
+    if (!t->options.keeps_lower_open) {
         duplex_finish(t->lower);
         return;
     }
@@ -249,8 +249,8 @@ static void tell_drain(struct tls_duplex *t)
 
 static int check_peer(struct tls_duplex *t)
 {
-    const struct tls_config *c = t->options->config;
-    const char *name = c->server_name != NULL ? c->server_name : t->options->host;
+    const struct tls_config *c = t->options.config;
+    const char *name = c->server_name != NULL ? c->server_name : t->options.host;
 
     if (c->is_server)
         return 0;
@@ -293,21 +293,21 @@ static void shake(struct tls_duplex *t)
     send_waiting(t);
     if (t->is_finishing)
         end_our_side(t);
-    if (t->options->on_open != NULL)
-        t->options->on_open(t->duplex.owner);
+    if (t->options.on_open != NULL)
+        t->options.on_open(t->duplex.owner);
     tell_drain(t);
 }
 
 /* A request where a TLS record should begin. Its first byte would be 22. */
 static bool is_plain_http(const struct tls_duplex *t, struct span data)
 {
-    return t->options->config->is_server && !t->has_heard && data.data[0] >= 'A' &&
+    return t->options.config->is_server && !t->has_heard && data.data[0] >= 'A' &&
            data.data[0] <= 'Z';
 }
 
 static void answer_plain_http(struct tls_duplex *t)
 {
-    struct span answer = t->options->config->plain_answer;
+    struct span answer = t->options.config->plain_answer;
 
     if (answer.len > 0) {
         uint8_t copy[512];
@@ -416,7 +416,7 @@ static void go_on(struct tls_duplex *t)
     bool is_broken =
         t->lower == NULL || (t->verdict != 0 && t->verdict != MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY);
     if (is_broken && !t->patience.is_set)
-        deadline_set(t->scheduler, &t->patience, t->options->linger_ms);
+        deadline_set(t->scheduler, &t->patience, t->options.linger_ms);
     update_reading(t);
 }
 
@@ -594,8 +594,8 @@ static const struct duplex_ops tls_ops = {tls_write,  tls_finish, tls_abort,  tl
 /* Numbers are not asked for by name (RFC 6066 section 3), and a final dot is left out. */
 static int set_host(struct tls_duplex *t)
 {
-    const struct tls_config *c = t->options->config;
-    const char *name = c->server_name != NULL ? c->server_name : t->options->host;
+    const struct tls_config *c = t->options.config;
+    const char *name = c->server_name != NULL ? c->server_name : t->options.host;
     char host[HOST_MAX + 1] = "";
 
     if (tls_peer_is_address(name))
@@ -617,7 +617,7 @@ struct duplex *tls_duplex_new(struct scheduler *s, struct duplex *lower,
     t->duplex.ops = &tls_ops;
     t->lower = lower;
     t->scheduler = s;
-    t->options = options;
+    t->options = *options;
     t->is_paused = t->is_lower_paused = true;
     queue_init(&t->held);
     queue_init(&t->waiting);

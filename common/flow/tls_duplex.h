@@ -33,8 +33,8 @@ struct tls_duplex_options {
     void (*on_open)(void *owner); /* or NULL */
 };
 
-/* `options` and what it points to outlive the duplex. NULL when out of memory; `lower` is then
- * untouched. */
+/* `options` is copied; what it points to outlives the duplex. NULL when out of memory; `lower` is
+ * then untouched. */
 struct duplex *tls_duplex_new(struct scheduler *s, struct duplex *lower,
                               const struct tls_duplex_options *options);
 

@@ -228,8 +228,8 @@ static bool set_up(struct demo *d, char *problem, size_t problem_size)
     if (demo_backend_start(d->loop, &d->timeline, on_backend_over, d, &d->backend, problem,
                            problem_size) < 0)
         return false;
-    config->backend = (struct address){.kind = ADDRESS_TCP, .host = "127.0.0.1"};
-    config->backend.port = demo_backend_port(d->backend);
+    config->backend.address = (struct address){.kind = ADDRESS_TCP, .host = "127.0.0.1"};
+    config->backend.address.port = demo_backend_port(d->backend);
     if (server_start(d->loop, config, &observer, &d->server, problem, problem_size) < 0)
         return false;
     return find_proxy(d);

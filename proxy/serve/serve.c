@@ -13,9 +13,12 @@ static int start(void *arg, struct loop *l, struct service **out, char *problem,
 {
     struct serve *s = arg;
 
-    if (s->config->backend.kind == ADDRESS_UNIX)
+    if (s->config->backend.address.kind == ADDRESS_UNIX)
         log_line(LOG_WARN, "the backend is a unix socket: it cannot be told of a reset, an aborted "
                            "connection looks like an ended one");
+    if (s->config->backend.is_tls && s->config->backend_tls.is_insecure)
+        log_line(LOG_WARN, "--backend-insecure: the backend's certificate is not checked, anybody "
+                           "in between can read and change everything");
     int status = server_start(l, s->config, NULL, &s->server, problem, problem_size);
     if (status == 0)
         *out = server_service(s->server);

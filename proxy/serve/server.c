@@ -10,8 +10,14 @@
 struct server {
     struct session_host host;
     struct service *service;
-    char backend_name[ADDRESS_TEXT_MAX];
+    struct tls_config *tls, *backend_tls; /* NULL: without */
+    char backend_name[sizeof("tls://") + ADDRESS_TEXT_MAX];
 };
+
+/* To who speaks HTTP on the TLS port. */
+static const char plain_answer[] =
+    "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
+    "This port speaks TLS: use wss:// or https://\n";
 
 static struct service_session *start_session(void *owner, struct duplex *client, const char *name)
 {
@@ -27,8 +33,14 @@ static void turn_away(void *owner, uint64_t id, struct duplex *client, const cha
     struct text t;
     struct access_entry e = {.names = &access_log_serve, .conn = id, .client = name};
     struct span span;
+    const struct server *s = owner;
 
-    (void)owner;
+    if (s->tls != NULL) { /* to tell it so would take a handshake */
+        struct cause cause = {.what = CAUSE_LIMIT};
+        duplex_abort(client, cause);
+        access_log_refused(&e, 0, cause, "too many connections");
+        return;
+    }
     text_init(&t, buffer, sizeof(buffer));
     ws_handshake_refuse(503, "too many connections", &t);
     span = (struct span){(uint8_t *)t.data, t.len};
@@ -46,6 +58,34 @@ static const struct service_handler handler = {
     .far_key = "backend",
 };
 
+static int set_up_tls(struct server *s, const struct server_config *config, struct text *problem)
+{
+    int status = 0;
+
+    if (config->tls.cert_file != NULL) {
+        struct tls_server_options options = config->tls;
+        options.plain_answer =
+            (struct span){(uint8_t *)(uintptr_t)plain_answer, sizeof(plain_answer) - 1};
+        status = tls_config_new_server(&options, &s->tls, problem);
+    }
+    if (status == 0 && config->backend.is_tls)
+        status = tls_config_new_client(&config->backend_tls, &s->backend_tls, problem);
+    s->host.tls = s->tls;
+    s->host.backend_tls = s->backend_tls;
+    return status;
+}
+
+static void name_backend(struct server *s, const struct backend_address *backend)
+{
+    char address[ADDRESS_TEXT_MAX];
+    struct text t;
+
+    text_init(&t, s->backend_name, sizeof(s->backend_name));
+    text_addf(&t, "%s%s", backend->is_tls ? "tls://" : "",
+              address_format(&backend->address, address, sizeof(address)));
+    s->host.backend_name = s->backend_name;
+}
+
 int server_start(struct loop *l, const struct server_config *config,
                  const struct server_observer *observer, struct server **out, char *problem,
                  size_t problem_size)
@@ -53,20 +93,22 @@ int server_start(struct loop *l, const struct server_config *config,
     struct server *s = calloc(1, sizeof(*s));
     struct text t;
 
+    text_init(&t, problem, problem_size);
     if (s == NULL) {
-        text_init(&t, problem, problem_size);
         text_add(&t, "out of memory");
         return -ENOMEM;
     }
     s->host.loop = l;
     s->host.config = config;
-    s->host.backend_name = address_format(&config->backend, s->backend_name, ADDRESS_TEXT_MAX);
+    name_backend(s, &config->backend);
     if (observer != NULL)
         s->host.observer = *observer;
-    int status = service_open(l, config->service, &handler, s, s->backend_name, &s->service,
+    int status = set_up_tls(s, config, &t);
+    if (status == 0)
+        status = service_open(l, config->service, &handler, s, s->backend_name, &s->service,
                               problem, problem_size);
     if (status < 0) {
-        free(s);
+        server_free(s);
         return status;
     }
     *out = s;
@@ -83,5 +125,7 @@ void server_free(struct server *s)
     if (s == NULL)
         return;
     service_free(s->service);
+    tls_config_free(s->tls);
+    tls_config_free(s->backend_tls);
     free(s);
 }

@@ -2,7 +2,7 @@
 
 #include "../service/access_log.h"
 #include "../service/early.h"
-#include "connect.h"
+#include "backend_dial.h"
 #include "ws_handshake.h"
 
 #include <assert.h>
@@ -14,8 +14,8 @@
 /* What is needed until the relay starts. */
 struct opening {
     struct session *session;
-    struct ws_head *head; /* NULL once judged */
-    struct connect *dial; /* NULL before, and after */
+    struct ws_head *head;      /* NULL once judged */
+    struct backend_dial *dial; /* NULL before, and after */
     struct ws_offer offer;
     struct deadline timeout; /* for the head */
     struct early early;      /* frames that come before our 101 */
@@ -47,7 +47,7 @@ static void free_opening(struct session *s)
         return;
     deadline_clear(loop_scheduler(s->host->loop), &o->timeout);
     if (o->dial != NULL)
-        connect_cancel(o->dial);
+        backend_dial_cancel(o->dial);
     ws_head_free(o->head);
     early_clear(&o->early);
     free(o);
@@ -86,6 +86,12 @@ static void refuse(struct session *s, int status, struct cause cause, const char
     struct text t;
     struct access_entry e = refused_entry_of(s);
 
+    if (s->host->tls != NULL && !tls_duplex_is_open(s->client)) {
+        duplex_abort(s->client, cause); /* nothing can be said to it */
+        access_log_refused(&e, 0, cause, detail);
+        free_session(s);
+        return;
+    }
     text_init(&t, buffer, sizeof(buffer));
     ws_handshake_refuse(status, detail, &t);
     write_text(s->client, &t);
@@ -98,8 +104,9 @@ static void refuse(struct session *s, int status, struct cause cause, const char
 static void give_up(struct session *s, struct cause cause)
 {
     struct access_entry e = refused_entry_of(s);
+    char detail[ACCESS_LOG_DETAIL_MAX];
 
-    access_log_refused(&e, 0, cause, cause_text(cause.what));
+    access_log_refused(&e, 0, cause, access_log_detail(cause, detail));
     free_session(s);
 }
 
@@ -166,27 +173,32 @@ static void refuse_in_close(struct session *s, struct cause cause)
 
 static void on_dial_failed(struct session *s, struct cause cause)
 {
+    char detail[ACCESS_LOG_DETAIL_MAX];
+
     if (cause.what == CAUSE_NO_MEMORY)
         refuse(s, 503, cause, "out of memory");
     else if (s->carrier == WS_SUBPROTOCOL)
         refuse_in_close(s, cause);
     else
-        refuse(s, cause.what == CAUSE_CONNECT_TIMEOUT ? 504 : 502, cause, cause_text(cause.what));
+        refuse(s, cause.what == CAUSE_CONNECT_TIMEOUT ? 504 : 502, cause,
+               access_log_detail(cause, detail));
 }
 
-static void on_dialled(void *owner, struct duplex *backend, struct cause cause)
+static void on_dialled(void *owner, const struct backend_dial_result *result)
 {
+    struct duplex *backend = result->backend;
     struct session *s = owner;
     const struct server_observer *observer = &s->host->observer;
     struct duplex *ws;
 
     s->opening->dial = NULL;
     if (backend == NULL) {
+        struct cause cause = result->cause;
         cause.where = CAUSE_AT_BACKEND;
         on_dial_failed(s, cause);
         return;
     }
-    service_session_connected(&s->base, backend);
+    service_session_connected(&s->base, result->stream);
     if (observer->on_connected != NULL)
         observer->on_connected(observer->arg, s->carrier);
     ws = upgrade(s);
@@ -230,9 +242,7 @@ static void on_request(struct session *s, struct span rest)
     ws_head_free(o->head);
     o->head = NULL;
     if (keep_early(s, rest))
-        o->dial =
-            connect_start(s->host->loop, &config->backend, config->service->connect_timeout_ms,
-                          &config->service->stream, on_dialled, s);
+        o->dial = backend_dial_start(s->host->loop, config, s->host->backend_tls, on_dialled, s);
     if (o->dial == NULL)
         refuse(s, 503, cause_at(CAUSE_NO_MEMORY, CAUSE_AT_PROXY), "out of memory");
 }
@@ -298,6 +308,18 @@ static void on_head_timeout(struct deadline *d)
 
 /* ---- from the server ---- */
 
+/* The client, on TLS if that is asked for. NULL when out of memory. */
+static struct duplex *secure(const struct session_host *host, struct duplex *client)
+{
+    struct tls_duplex_options options = {
+        .config = host->tls,
+        .linger_ms = host->config->service->stream.linger_ms,
+    };
+
+    return host->tls == NULL ? client
+                             : tls_duplex_new(loop_scheduler(host->loop), client, &options);
+}
+
 struct session *session_new(const struct session_host *host, struct duplex *client,
                             const char *client_name)
 {
@@ -306,7 +328,9 @@ struct session *session_new(const struct session_host *host, struct duplex *clie
     struct opening *o = calloc(1, sizeof(*o));
     struct ws_head *head = ws_head_new(WS_SERVER);
 
-    if (s == NULL || o == NULL || head == NULL) {
+    if (s != NULL && o != NULL && head != NULL)
+        s->client = secure(host, client);
+    if (s == NULL || o == NULL || head == NULL || s->client == NULL) {
         ws_head_free(head);
         free(o);
         free(s);
@@ -314,14 +338,13 @@ struct session *session_new(const struct session_host *host, struct duplex *clie
     }
     memcpy(s->client_name, client_name, name_size);
     s->host = host;
-    s->client = client;
     s->opening = o;
     o->session = s;
     o->head = head;
     deadline_init(&o->timeout, on_head_timeout);
     deadline_set(loop_scheduler(host->loop), &o->timeout, host->config->handshake_timeout_ms);
-    duplex_own(client, &client_events, s);
-    duplex_resume(client);
+    duplex_own(s->client, &client_events, s);
+    duplex_resume(s->client);
     return s;
 }
 

@@ -11,6 +11,7 @@
 #define TIDEGATE_SESSION_H
 
 #include "server.h"
+#include "tls_config.h"
 
 struct session;
 struct opening;
@@ -20,13 +21,15 @@ struct session_host {
     struct loop *loop;
     const struct server_config *config;
     struct server_observer observer;
-    const char *backend_name; /* for the log */
+    const char *backend_name;             /* for the log */
+    const struct tls_config *tls;         /* NULL: clients come without TLS */
+    const struct tls_config *backend_tls; /* NULL: nor has the backend */
 };
 
 struct session {
     struct service_session base;
     const struct session_host *host;
-    struct duplex *client;   /* NULL once the relay has it, or it is gone */
+    struct duplex *client; /* its TLS, if it has that. NULL once the relay has it, or it is gone */
     struct opening *opening; /* NULL once the relay has started */
     struct relay relay;
     enum ws_carrier carrier;

@@ -1,5 +1,7 @@
 #include "access_log.h"
 
+#include "tls_config.h"
+
 const struct access_names access_log_serve = {
     .client = "client",
     .backend = "backend",
@@ -53,10 +55,23 @@ static void add_cause(struct log_record *r, const struct access_names *names, st
         log_int(r, "native", cause.native);
 }
 
+const char *access_log_detail(struct cause cause, char buffer[ACCESS_LOG_DETAIL_MAX])
+{
+    struct text t;
+
+    if (cause.what != CAUSE_TLS || cause.native == 0)
+        return cause_text(cause.what);
+    text_init(&t, buffer, ACCESS_LOG_DETAIL_MAX);
+    text_add(&t, "TLS failed: ");
+    tls_config_describe(cause.native, &t);
+    return buffer;
+}
+
 void access_log_closed(const struct access_entry *e, enum ws_carrier carrier,
                        const struct relay_report *report)
 {
     const struct access_names *names = e->names;
+    char detail[ACCESS_LOG_DETAIL_MAX];
     struct log_record r;
 
     log_begin(&r, LOG_INFO, "closed");
@@ -75,7 +90,7 @@ void access_log_closed(const struct access_entry *e, enum ws_carrier carrier,
     }
     log_num(&r, "duration_ms", e->duration_ms);
     add_cause(&r, names, report->cause);
-    log_str(&r, "detail", cause_text(report->cause.what));
+    log_str(&r, "detail", access_log_detail(report->cause, detail));
     log_end(&r);
 }
 

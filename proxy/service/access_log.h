@@ -26,6 +26,10 @@ struct access_entry {
     uint64_t duration_ms;
 };
 
+/* The cause in words, with what TLS knows of it. Returns `buffer`, or something static. */
+#define ACCESS_LOG_DETAIL_MAX 160
+const char *access_log_detail(struct cause cause, char buffer[ACCESS_LOG_DETAIL_MAX]);
+
 /* A connection whose WebSocket was open. */
 void access_log_closed(const struct access_entry *e, enum ws_carrier carrier,
                        const struct relay_report *report);

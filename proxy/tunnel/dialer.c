@@ -1,5 +1,6 @@
 #include "dialer.h"
 
+#include "tls_duplex.h"
 #include "ws_handshake.h"
 
 #include <errno.h>
@@ -20,7 +21,8 @@ struct dialer {
     void *owner;
     enum stage stage;
     struct connect *connect; /* CONNECTING */
-    struct duplex *stream;   /* PROXY, ASKING */
+    struct duplex *stream;   /* PROXY, ASKING; then on TLS, if the URL is wss:// */
+    struct duplex *lowest;   /* under that */
     struct ws_head *head;    /* the response being read */
     struct ws_ask ask;
     struct deadline timeout;
@@ -153,6 +155,29 @@ static void dialer_ask(struct dialer *d)
         fail_memory(d); /* or randomness: the request always fits */
 }
 
+static const struct duplex_events events;
+
+/* What is asked waits for the TLS handshake. */
+static void dialer_secure_and_ask(struct dialer *d)
+{
+    const struct dialer_config *c = d->config;
+    struct tls_duplex_options options = {
+        .config = c->tls, .host = c->url.address.host, .linger_ms = c->stream->linger_ms};
+
+    if (c->url.is_tls) {
+        duplex_pause(d->stream);
+        struct duplex *secure = tls_duplex_new(loop_scheduler(d->loop), d->stream, &options);
+        if (secure == NULL) {
+            fail_memory(d);
+            return;
+        }
+        d->stream = secure;
+        duplex_own(secure, &events, d);
+        duplex_resume(secure);
+    }
+    dialer_ask(d);
+}
+
 static void dialer_check(struct dialer *d, struct span early)
 {
     struct dialer_result result = {.failure = DIALER_OK, .status = 101};
@@ -179,7 +204,7 @@ static void dialer_check(struct dialer *d, struct span early)
         fail_memory(d);
         return;
     }
-    result.stream = d->stream;
+    result.stream = d->lowest;
     d->stream = NULL;
     dialer_leave(d);
     d->on_done(d->owner, &result);
@@ -228,7 +253,7 @@ static void on_data(void *owner, struct span in)
             dialer_fail(d, DIALER_PROTOCOL, bad_handshake(0),
                         "the HTTP proxy sent something behind its answer");
         else
-            dialer_ask(d);
+            dialer_secure_and_ask(d);
         break;
     }
 }
@@ -243,7 +268,16 @@ static void on_end(void *owner)
 static void on_abort(void *owner, struct cause cause)
 {
     struct dialer *d = owner;
+    char detail[128];
+    struct text t;
+
     d->stream = NULL;
+    if (cause.what == CAUSE_TLS) {
+        text_init(&t, detail, sizeof detail);
+        tls_config_describe(cause.native, &t);
+        dialer_fail(d, DIALER_TLS, cause, "%s", detail);
+        return;
+    }
     dialer_fail(d, DIALER_UNREACHABLE, cause, "the connection was lost in the handshake: %s",
                 cause_text(cause.what));
 }
@@ -271,13 +305,13 @@ static void on_connected(void *owner, struct duplex *stream, struct cause cause)
             dialer_fail(d, DIALER_UNREACHABLE, cause, "%s%s", of_whom, strerror(-cause.native));
         return;
     }
-    d->stream = stream;
+    d->stream = d->lowest = stream;
     duplex_own(stream, &events, d);
     duplex_resume(stream);
     if (d->config->proxy.is_set)
         dialer_ask_proxy(d);
     else
-        dialer_ask(d);
+        dialer_secure_and_ask(d);
 }
 
 /* ---- the beginning ---- */

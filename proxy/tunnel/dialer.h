@@ -6,6 +6,7 @@
 #include "connect.h"
 #include "http_proxy.h"
 #include "request_fields.h"
+#include "tls_config.h"
 #include "ws_duplex.h"
 
 struct dialer_config {
@@ -14,6 +15,8 @@ struct dialer_config {
     struct http_proxy proxy; /* through it, if it is set */
     struct request_fields fields;
     const char *token_file; /* read at each dial; or NULL */
+    struct tls_client_options tls_options;
+    struct tls_config *tls; /* made of them, if the URL is wss:// */
     uint64_t timeout_ms;    /* for all of it */
     const struct ws_duplex_config *ws;
     const struct stream_options *stream;
@@ -27,6 +30,7 @@ enum dialer_failure {
     DIALER_REFUSED,     /* any other status: 69 for 5xx and 404, 76 otherwise */
     DIALER_PROTOCOL,    /* not a WebSocket server, bad accept key, something not asked for, no
                            half-close: 76 */
+    DIALER_TLS,         /* the server is not believed, or what it says is not good TLS: 76 */
     DIALER_SYSTEM,      /* out of memory, token file unreadable: 71 */
     DIALER_GIVEN_UP     /* never told by a dialer: who wanted the connection is gone */
 };

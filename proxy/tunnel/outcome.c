@@ -15,6 +15,7 @@ static const struct {
     [DIALER_DENIED] = {EX_NOPERM, "denied"},
     [DIALER_REFUSED] = {EX_PROTOCOL, "refused"},
     [DIALER_PROTOCOL] = {EX_PROTOCOL, "handshake failed"},
+    [DIALER_TLS] = {EX_PROTOCOL, "TLS failed"},
     [DIALER_SYSTEM] = {EX_OSERR, "system error"},
     [DIALER_GIVEN_UP] = {EX_IOERR, "given up"},
 };
@@ -68,6 +69,7 @@ static int status_of_cause(struct cause cause)
     case CAUSE_NOT_UTF8:
     case CAUSE_VIOLATION:
     case CAUSE_BAD_HANDSHAKE:
+    case CAUSE_TLS:
         return EX_PROTOCOL;
     case CAUSE_NO_MEMORY:
     case CAUSE_INTERNAL:

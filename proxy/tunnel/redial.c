@@ -55,6 +55,7 @@ static bool is_passing(const struct dialer_result *result)
     case DIALER_OK:
     case DIALER_DENIED:
     case DIALER_PROTOCOL:
+    case DIALER_TLS:
     case DIALER_SYSTEM:
     case DIALER_GIVEN_UP:
         break;

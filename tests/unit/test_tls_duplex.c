@@ -264,14 +264,17 @@ static void test_write_before_the_handshake(void **state)
 static void test_finish_without_the_end_of_the_transport(void **state)
 {
     (void)state;
-    open_and_shake();
-    options[CLIENT].keeps_lower_open = true;
+    open_wire();
+    options[CLIENT] = (struct tls_duplex_options){.host = "127.0.0.1", .keeps_lower_open = true};
+    options[SERVER] = (struct tls_duplex_options){0};
+    open_tls(CLIENT);
+    open_tls(SERVER);
     duplex_finish(side[CLIENT].duplex);
     flow();
     scheduler_advance(&scheduler, scheduler.now_ms + 2000);
     flow();
-    assert_string_equal(side[CLIENT].told, "FINISHED;");
-    assert_string_equal(side[SERVER].told, "END;");
+    assert_string_equal(side[CLIENT].told, "OPEN;FINISHED;");
+    assert_string_equal(side[SERVER].told, "OPEN;END;");
     assert_false(wire.end[CLIENT].is_finishing);
     send_bytes(&side[SERVER], 10);
     flow();
