@@ -6,7 +6,9 @@ from __future__ import annotations
 import socket
 import ssl
 import subprocess
+import threading
 import time
+from pathlib import Path
 
 import pytest
 from backend import BackendConnection, answer_at_end, echo
@@ -17,6 +19,7 @@ from tls import certificates, client_context, dial_tls, open_wss, tls_backend
 from tunnel import local, start_tunnel
 from wsclient import BINARY, CARRIERS, HALF_CLOSE_CARRIERS, WsClient, frame, request
 
+SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
 TEXT_OF_NO_TRUST = "not signed by a trusted authority"
 
 
@@ -196,8 +199,6 @@ class Cutter:
         self._socks: list[socket.socket] = []
 
     def __enter__(self) -> Cutter:
-        import threading
-
         def pump(source: socket.socket, sink: socket.socket) -> None:
             try:
                 while piece := source.recv(65536):
@@ -394,13 +395,17 @@ def test_many_handshakes(rig: Rig) -> None:
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        ((), TEXT_OF_NO_TRUST),
+        (("--backend-ca", "system"), TEXT_OF_NO_TRUST),
         (("--backend-ca", "other"), TEXT_OF_NO_TRUST),
         (("--backend-ca", "ca", "--backend-server-name", "example.org"), "for another name"),
     ],
 )
 def test_72_backend_is_not_believed(rig: Rig, flags: tuple[str, ...], says: str) -> None:
     c = certificates()
+    if "system" in flags:
+        if not Path(SYSTEM_CA).exists():
+            pytest.skip("no authorities on this system")
+        flags = ()
     backend = tls_backend(rig)
     flags = tuple({"other": c.other_ca, "ca": c.ca}.get(flag, flag) for flag in flags)
     proxy = rig.proxy(backend, *flags)
@@ -518,15 +523,16 @@ def test_72_probe(rig: Rig) -> None:
         status, out, problems = run("probe", *good)
         assert (status, problems) == (0, ""), good
         assert out.startswith(b"ok wss://")
+    no_system = f"{SYSTEM_CA}: cannot be read"
     for wrong, says in {
-        (url,): TEXT_OF_NO_TRUST,
+        (url,): TEXT_OF_NO_TRUST if Path(SYSTEM_CA).exists() else no_system,
         (url, "--ca-file", c.other_ca): TEXT_OF_NO_TRUST,
         (url, "--ca-file", c.ca, "--server-name", "example.org"): "for another name",
         (url, "--ca-file", c.ca, "--pin-sha256", other_pin): "not the pinned one",
         (url, "--insecure", "--pin-sha256", other_pin): "not the pinned one",
     }.items():
         status, out, problems = run("probe", *wrong)
-        assert (status, out) == (76, b""), wrong
+        assert (status, out) == (71 if says == no_system else 76, b""), wrong
         assert says in problems
     status, _, problems = run("probe", url, "--insecure")
     assert status == 0
@@ -557,3 +563,18 @@ def test_bad_files_are_told_at_the_start() -> None:
     assert (status, "SHA-256" in problems) == (64, True)
 
 
+
+
+def test_73_best_version_and_tickets(rig: Rig) -> None:
+    """The newest TLS that the library has; with 1.3, OpenSSL's tickets come in mid-stream."""
+    versions = subprocess.run([default_binary(), "version"], capture_output=True, text=True).stdout
+    best = "TLSv1.2" if "2.28" in versions else "TLSv1.3"
+    proxy, client, connection = start(rig, "extension", "tls")
+    assert client.sock.tls.version() == best  # type: ignore[attr-defined]
+    assert connection.sock.tls.version() == best  # type: ignore[attr-defined]
+    connection.send(b"hello")
+    assert client.expect("data").data == b"hello"
+    client.fin()
+    connection.finish()
+    assert client.collect().close == 1000
+    assert proxy.wait_closed()["cause"] == "ok"
