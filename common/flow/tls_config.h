@@ -2,8 +2,8 @@
  * algorithms. TLS 1.2 and up, ECDHE with AEAD only, no renegotiation, no resumption.
  *
  * Made once, read-only afterwards; outlives the connections made with it. Set-up reads files and
- * takes some milliseconds. tls_config.c, tls_peer.c and tls_duplex.c are the files that call
- * mbedTLS for TLS; common/core/crypto.c calls it for the rest. */
+ * takes some milliseconds. The files tls_*.c here call mbedTLS for TLS, common/core/crypto.c for
+ * the rest; nobody else does. */
 #ifndef TIDEGATE_TLS_CONFIG_H
 #define TIDEGATE_TLS_CONFIG_H
 

@@ -1,47 +1,13 @@
 #include "tls_duplex.h"
 
-#include "queue.h"
-#include "tls_internal.h"
+#include "tls_duplex_internal.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define HOST_MAX            255
 #define CONFIRM_POLL_MS     5
 #define CONFIRM_POLL_MAX_MS 1000
-
-/* The owner is there in SHAKING and OPEN. */
-enum tls_state { TLS_SHAKING, TLS_OPEN, TLS_DEAD };
-
-struct tls_duplex {
-    struct duplex duplex;
-    struct duplex *lower; /* NULL once it is closed, aborted or lost */
-    struct scheduler *scheduler;
-    struct tls_duplex_options options;
-    mbedtls_ssl_context ssl;
-    struct span incoming;     /* of the lower's on_data under way: not yet decrypted */
-    struct queue held;        /* not decrypted, because the owner has paused */
-    struct queue waiting;     /* written before the handshake was over */
-    struct deadline patience; /* lower lost: for the owner to take what it had brought */
-    struct deadline confirm;  /* our side has ended, the lower's has not: for the peer to take it */
-    struct task pump;         /* goes on after resume(), tells what calls brought about, frees */
-    struct cause dry;         /* why no more will come; told when all that came has been */
-    int verdict; /* mbedTLS's last word on the peer's side, or 0: it is not asked again */
-    unsigned confirm_poll_ms;
-    enum tls_state state : 8;
-    bool is_started : 1; /* resumed once */
-    bool is_paused : 1;  /* by the owner */
-    bool is_lower_paused : 1;
-    bool is_lower_full : 1;
-    bool is_lower_over : 1; /* its peer side has ended, or it is lost */
-    bool is_full_told : 1;
-    bool is_finishing : 1; /* finish() was called */
-    bool has_sent_end : 1; /* close_notify was handed to the lower */
-    bool has_told_end : 1;
-    bool has_heard : 1;  /* a byte of the peer */
-    bool has_failed : 1; /* in a call: `dry` is to be told by the task */
-};
 
 /* What is decrypted at a time; then the owner has it. Events do not nest, so one a thread does. */
 static _Thread_local uint8_t plain[65536];
@@ -112,9 +78,7 @@ static void tls_free(struct tls_duplex *t)
     free(t);
 }
 
-/* From an event only. A handshake that fails leaves nobody with half a stream: its transport is
- * closed in an orderly way, so that the peer reads our alert. */
-static void break_now(struct tls_duplex *t, struct cause cause)
+void tls_duplex_break(struct tls_duplex *t, struct cause cause)
 {
     bool was_open = t->state == TLS_OPEN;
     struct duplex *lower = t->lower;
@@ -128,8 +92,7 @@ static void break_now(struct tls_duplex *t, struct cause cause)
     t->duplex.events->on_abort(t->duplex.owner, cause);
 }
 
-/* The same, from a call: told by the task. Nothing is read or written any more. */
-static void fail(struct tls_duplex *t, enum cause_what what, int native)
+void tls_duplex_fail(struct tls_duplex *t, enum cause_what what, int native)
 {
     if (t->has_failed)
         return;
@@ -141,53 +104,10 @@ static void fail(struct tls_duplex *t, enum cause_what what, int native)
 static void fire_patience(struct deadline *d)
 {
     struct tls_duplex *t = container_of(d, struct tls_duplex, patience);
-    break_now(t, t->dry);
+    tls_duplex_break(t, t->dry);
 }
 
 /* ---- our side ---- */
-
-/* One record a call, or more. */
-static void encrypt(struct tls_duplex *t, const uint8_t *data, size_t len)
-{
-    while (len > 0 && !t->has_failed) {
-        int n = mbedtls_ssl_write(&t->ssl, data, len);
-        if (n <= 0) {
-            fail(t, n == MBEDTLS_ERR_SSL_ALLOC_FAILED ? CAUSE_NO_MEMORY : CAUSE_TLS, n);
-            return;
-        }
-        data += n;
-        len -= (size_t)n;
-    }
-}
-
-/* Fills records: a frame's header and the beginning of its payload go into one. Only what shares a
- * record with other spans is copied. */
-static void encrypt_spans(struct tls_duplex *t, const struct span *spans, size_t count)
-{
-    uint8_t joined[4096];
-    size_t used = 0;
-
-    for (size_t i = 0; i < count; i++) {
-        const uint8_t *data = spans[i].data;
-        size_t len = spans[i].len;
-        if (used + len <= sizeof(joined) && (i + 1 < count || used > 0)) {
-            if (len > 0)
-                memcpy(joined + used, data, len);
-            used += len;
-            continue;
-        }
-        if (used > 0) {
-            size_t fill = len < sizeof(joined) - used ? len : sizeof(joined) - used;
-            memcpy(joined + used, data, fill);
-            encrypt(t, joined, used + fill);
-            used = 0;
-            data += fill;
-            len -= fill;
-        }
-        encrypt(t, data, len);
-    }
-    encrypt(t, joined, used);
-}
 
 static void fire_confirm(struct deadline *d)
 {
@@ -204,19 +124,9 @@ static void fire_confirm(struct deadline *d)
         t->confirm_poll_ms *= 2;
 }
 
-static void send_close_notify(struct tls_duplex *t)
+void tls_duplex_end_our_side(struct tls_duplex *t)
 {
-    if (t->has_sent_end || t->has_failed || t->state != TLS_OPEN || t->lower == NULL)
-        return;
-    int r = mbedtls_ssl_close_notify(&t->ssl);
-    t->has_sent_end = true;
-    if (r != 0)
-        fail(t, CAUSE_TLS, r);
-}
-
-static void end_our_side(struct tls_duplex *t)
-{
-    send_close_notify(t);
+    tls_seal_close_notify(t);
     if (t->has_failed || t->lower == NULL)
         return;
     if (!t->options.keeps_lower_open) {
@@ -227,95 +137,12 @@ static void end_our_side(struct tls_duplex *t)
     deadline_set(t->scheduler, &t->confirm, 0);
 }
 
-static void send_waiting(struct tls_duplex *t)
-{
-    struct span next;
-
-    while (queue_peek(&t->waiting, &next, 1) > 0) {
-        encrypt(t, next.data, next.len);
-        queue_drop(&t->waiting, next.len);
-    }
-}
-
-static void tell_drain(struct tls_duplex *t)
+void tls_duplex_tell_drain(struct tls_duplex *t)
 {
     if (t->state != TLS_OPEN || !t->is_full_told || t->is_lower_full || t->has_failed)
         return;
     t->is_full_told = false;
     t->duplex.events->on_drain(t->duplex.owner);
-}
-
-/* ---- the handshake ---- */
-
-static int check_peer(struct tls_duplex *t)
-{
-    const struct tls_config *c = t->options.config;
-    const char *name = c->server_name != NULL ? c->server_name : t->options.host;
-
-    if (c->is_server)
-        return 0;
-    int problem = tls_peer_check(c, mbedtls_ssl_get_peer_cert(&t->ssl), name);
-    if (problem != 0)
-        mbedtls_ssl_send_alert_message(&t->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
-                                       MBEDTLS_SSL_ALERT_MSG_BAD_CERT);
-    return problem;
-}
-
-static void shake_failed(struct tls_duplex *t, int error)
-{
-    struct cause cause = {.what = CAUSE_TLS, .native = error};
-
-    if (error == MBEDTLS_ERR_X509_CERT_VERIFY_FAILED)
-        cause.native = (int)(mbedtls_ssl_get_verify_result(&t->ssl) & INT32_MAX);
-    else if (error == MBEDTLS_ERR_SSL_ALLOC_FAILED)
-        cause.what = CAUSE_NO_MEMORY;
-    break_now(t, cause);
-}
-
-static void shake(struct tls_duplex *t)
-{
-    int r = mbedtls_ssl_handshake(&t->ssl);
-
-    if (t->has_failed)
-        return; /* the pump tells it */
-    if (r == MBEDTLS_ERR_SSL_WANT_READ) {
-        if (t->is_lower_over)
-            break_now(t, t->dry);
-        return;
-    }
-    if (r == 0)
-        r = check_peer(t);
-    if (r != 0) {
-        shake_failed(t, r);
-        return;
-    }
-    t->state = TLS_OPEN;
-    send_waiting(t);
-    if (t->is_finishing)
-        end_our_side(t);
-    if (t->options.on_open != NULL)
-        t->options.on_open(t->duplex.owner);
-    tell_drain(t);
-}
-
-/* A request where a TLS record should begin. Its first byte would be 22. */
-static bool is_plain_http(const struct tls_duplex *t, struct span data)
-{
-    return t->options.config->is_server && !t->has_heard && data.data[0] >= 'A' &&
-           data.data[0] <= 'Z';
-}
-
-static void answer_plain_http(struct tls_duplex *t)
-{
-    struct span answer = t->options.config->plain_answer;
-
-    if (answer.len > 0) {
-        uint8_t copy[512];
-        assert(answer.len <= sizeof(copy));
-        memcpy(copy, answer.data, answer.len);
-        duplex_write(t->lower, &(struct span){copy, answer.len}, 1);
-    }
-    break_now(t, (struct cause){.what = CAUSE_TLS, .native = TLS_PROBLEM_PLAIN_HTTP});
 }
 
 /* ---- the peer's side ---- */
@@ -351,7 +178,7 @@ static void tell_verdict(struct tls_duplex *t)
     queue_clear(&t->held);
     t->incoming.len = 0;
     if (t->verdict != MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY) {
-        break_now(t, t->dry);
+        tls_duplex_break(t, t->dry);
         return;
     }
     if (!t->has_told_end) {
@@ -359,7 +186,7 @@ static void tell_verdict(struct tls_duplex *t)
         t->duplex.events->on_end(t->duplex.owner);
     }
     if (has_owner(t) && t->lower == NULL)
-        break_now(t, t->dry);
+        tls_duplex_break(t, t->dry);
 }
 
 /* mbedTLS had nothing more to give: for now, or for good. */
@@ -406,12 +233,12 @@ static void update_reading(struct tls_duplex *t)
 static void go_on(struct tls_duplex *t)
 {
     if (t->state == TLS_SHAKING)
-        shake(t);
+        tls_shake(t);
     read_on(t);
     if (!has_owner(t))
         return;
     if (t->incoming.len > 0 && queue_push(&t->held, t->incoming) != 0)
-        fail(t, CAUSE_NO_MEMORY, 0);
+        tls_duplex_fail(t, CAUSE_NO_MEMORY, 0);
     t->incoming.len = 0;
     bool is_broken =
         t->lower == NULL || (t->verdict != 0 && t->verdict != MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY);
@@ -429,7 +256,7 @@ static void run_pump(struct task *task)
         return;
     }
     if (t->has_failed)
-        break_now(t, t->dry);
+        tls_duplex_break(t, t->dry);
     else if (t->is_started)
         go_on(t);
 }
@@ -442,14 +269,14 @@ static void lower_on_data(void *owner, struct span data)
 
     if (t->has_failed || t->verdict != 0)
         return;
-    if (is_plain_http(t, data)) {
-        answer_plain_http(t);
+    if (tls_shake_is_plain_http(t, data)) {
+        tls_shake_answer_plain_http(t);
         return;
     }
     t->has_heard = true;
     if (t->held.size > 0) { /* behind that, then */
         if (queue_push(&t->held, data) != 0)
-            fail(t, CAUSE_NO_MEMORY, 0);
+            tls_duplex_fail(t, CAUSE_NO_MEMORY, 0);
         return;
     }
     t->incoming = data;
@@ -479,7 +306,7 @@ static void lower_on_abort(void *owner, struct cause cause)
 
     t->lower = NULL;
     if (t->has_told_end && !t->has_failed)
-        break_now(t, cause);
+        tls_duplex_break(t, cause);
     else
         lower_over(t, cause);
 }
@@ -489,7 +316,7 @@ static void lower_on_drain(void *owner)
     struct tls_duplex *t = owner;
 
     t->is_lower_full = false;
-    tell_drain(t);
+    tls_duplex_tell_drain(t);
 }
 
 static void lower_on_finished(void *owner)
@@ -515,11 +342,11 @@ static bool tls_write(struct duplex *d, const struct span *spans, size_t count)
     if (t->state == TLS_SHAKING) {
         for (size_t i = 0; i < count; i++)
             if (queue_push(&t->waiting, spans[i]) != 0)
-                fail(t, CAUSE_NO_MEMORY, 0);
+                tls_duplex_fail(t, CAUSE_NO_MEMORY, 0);
         t->is_full_told = true;
         return !t->has_failed;
     }
-    encrypt_spans(t, spans, count);
+    tls_seal_spans(t, spans, count);
     t->is_full_told = t->is_lower_full && !t->has_failed;
     return t->is_full_told;
 }
@@ -533,7 +360,7 @@ static void tls_finish(struct duplex *d)
         return;
     t->is_finishing = true;
     if (t->state == TLS_OPEN)
-        end_our_side(t);
+        tls_duplex_end_our_side(t);
 }
 
 static void tls_abort(struct duplex *d, struct cause cause)
@@ -572,7 +399,7 @@ static void tls_close(struct duplex *d)
     struct tls_duplex *t = from_duplex(d);
 
     assert(has_owner(t));
-    send_close_notify(t);
+    tls_seal_close_notify(t);
     struct duplex *lower = t->lower;
     t->lower = NULL;
     if (lower != NULL)
@@ -590,22 +417,6 @@ static const struct duplex_ops tls_ops = {tls_write,  tls_finish, tls_abort,  tl
                                           tls_resume, tls_close,  tls_pending};
 
 /* ---- the beginning ---- */
-
-/* Numbers are not asked for by name (RFC 6066 section 3), and a final dot is left out. */
-static int set_host(struct tls_duplex *t)
-{
-    const struct tls_config *c = t->options.config;
-    const char *name = c->server_name != NULL ? c->server_name : t->options.host;
-    char host[HOST_MAX + 1] = "";
-
-    if (tls_peer_is_address(name))
-        return mbedtls_ssl_set_hostname(&t->ssl, NULL);
-    size_t len = strnlen(name, HOST_MAX);
-    memcpy(host, name, len);
-    if (len > 0 && host[len - 1] == '.')
-        host[len - 1] = '\0';
-    return mbedtls_ssl_set_hostname(&t->ssl, host);
-}
 
 struct duplex *tls_duplex_new(struct scheduler *s, struct duplex *lower,
                               const struct tls_duplex_options *options)
@@ -625,8 +436,7 @@ struct duplex *tls_duplex_new(struct scheduler *s, struct duplex *lower,
     deadline_init(&t->confirm, fire_confirm);
     task_init(&t->pump, run_pump);
     mbedtls_ssl_init(&t->ssl);
-    if (mbedtls_ssl_setup(&t->ssl, &options->config->ssl) != 0 ||
-        (!options->config->is_server && set_host(t) != 0)) {
+    if (mbedtls_ssl_setup(&t->ssl, &options->config->ssl) != 0 || tls_shake_prepare(t) != 0) {
         tls_free(t);
         return NULL;
     }
