@@ -10,7 +10,7 @@
 #define CONFIRM_POLL_MAX_MS 1000
 
 /* What is decrypted at a time; then the owner has it. Events do not nest, so one a thread does. */
-static _Thread_local uint8_t plain[65536];
+static _Thread_local uint8_t plain[131072];
 
 static struct tls_duplex *from_duplex(struct duplex *d)
 {
@@ -26,12 +26,7 @@ static bool has_owner(const struct tls_duplex *t)
 
 static int bio_send(void *context, const unsigned char *data, size_t len)
 {
-    struct tls_duplex *t = context;
-    /* The lower may change the bytes: they are mbedTLS's record buffer, which is written anew. */
-    struct span span = {(uint8_t *)(uintptr_t)data, len};
-
-    if (t->lower != NULL && !t->has_sent_end) /* mbedTLS would go on behind its close_notify */
-        t->is_lower_full = duplex_write(t->lower, &span, 1);
+    tls_seal_record(context, data, len);
     return (int)len;
 }
 

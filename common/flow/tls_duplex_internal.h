@@ -74,6 +74,9 @@ void tls_shake_answer_plain_http(struct tls_duplex *t);
 
 /* ---- tls_seal.c ---- */
 
+/* A record that mbedTLS has made, to the lower: at once, or with those that follow. */
+void tls_seal_record(struct tls_duplex *t, const uint8_t *data, size_t len);
+
 /* What is written, when the handshake is over. */
 void tls_seal_spans(struct tls_duplex *t, const struct span *spans, size_t count);
 
