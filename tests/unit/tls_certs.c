@@ -103,16 +103,16 @@ static bool make_cert(const struct order *o, const char *path)
     mbedtls_x509write_crt_set_md_alg(&cert, MBEDTLS_MD_SHA256);
     mbedtls_x509write_crt_set_subject_key(&cert, o->key);
     mbedtls_x509write_crt_set_issuer_key(&cert, o->signer);
-    bool is_good =
-        set_serial(&cert) && mbedtls_x509write_crt_set_subject_name(&cert, o->subject) == 0 &&
-        mbedtls_x509write_crt_set_issuer_name(&cert, o->issuer) == 0 &&
-        mbedtls_x509write_crt_set_validity(&cert, "20190101000000", o->until) == 0 &&
-        mbedtls_x509write_crt_set_basic_constraints(&cert, o->is_ca, -1) == 0;
+    bool is_good = set_serial(&cert) &&
+                   mbedtls_x509write_crt_set_subject_name(&cert, o->subject) == 0 &&
+                   mbedtls_x509write_crt_set_issuer_name(&cert, o->issuer) == 0 &&
+                   mbedtls_x509write_crt_set_validity(&cert, "20190101000000", o->until) == 0 &&
+                   mbedtls_x509write_crt_set_basic_constraints(&cert, o->is_ca, -1) == 0;
     if (is_good && o->has_names)
-        is_good = mbedtls_x509write_crt_set_extension(
-                      &cert, MBEDTLS_OID_SUBJECT_ALT_NAME,
-                      MBEDTLS_OID_SIZE(MBEDTLS_OID_SUBJECT_ALT_NAME), 0, names,
-                      write_names(names)) == 0;
+        is_good =
+            mbedtls_x509write_crt_set_extension(&cert, MBEDTLS_OID_SUBJECT_ALT_NAME,
+                                                MBEDTLS_OID_SIZE(MBEDTLS_OID_SUBJECT_ALT_NAME), 0,
+                                                names, write_names(names)) == 0;
     is_good = is_good &&
               mbedtls_x509write_crt_pem(&cert, pem, sizeof pem, take_random, NULL) == 0 &&
               write_file(path, (char *)pem);
@@ -190,8 +190,8 @@ bool tls_certs_make(struct tls_certs *c)
 
 void tls_certs_remove(struct tls_certs *c)
 {
-    const char *const paths[] = {c->ca,   c->other_ca, c->good,     c->expired,
-                                 c->self, c->no_names, c->key, c->other_key};
+    const char *const paths[] = {c->ca,   c->other_ca, c->good, c->expired,
+                                 c->self, c->no_names, c->key,  c->other_key};
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
         unlink(paths[i]);
     rmdir(c->folder);

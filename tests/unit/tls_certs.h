@@ -8,11 +8,11 @@
 struct tls_certs {
     char folder[64];
     char ca[96], other_ca[96];
-    char good[96];    /* DNS:tidegate.test, DNS:*.wild.test, IP:127.0.0.1, IP:::1 */
-    char expired[96]; /* the same names, until 2020 */
+    char good[96];     /* DNS:tidegate.test, DNS:*.wild.test, IP:127.0.0.1, IP:::1 */
+    char expired[96];  /* the same names, until 2020 */
     char no_names[96]; /* CN=tidegate.test, no subject alternative names */
-    char self[96];    /* signed by itself */
-    char key[96];     /* of all but the authorities */
+    char self[96];     /* signed by itself */
+    char key[96];      /* of all but the authorities */
     char other_key[96];
     char pin[64]; /* of `key` */
 };
