@@ -155,6 +155,7 @@ static struct tls_config *config_new(bool is_server, struct text *problem)
     struct tls_config *c = calloc(1, sizeof(*c));
 
     if (c != NULL) {
+        c->holders = 1;
         c->is_server = is_server;
         mbedtls_ssl_config_init(&c->ssl);
         mbedtls_x509_crt_init(&c->chain);
@@ -177,7 +178,7 @@ static struct tls_config *config_new(bool is_server, struct text *problem)
 
 void tls_config_free(struct tls_config *c)
 {
-    if (c == NULL)
+    if (c == NULL || --c->holders > 0)
         return;
     mbedtls_ssl_config_free(&c->ssl);
     mbedtls_x509_crt_free(&c->chain);

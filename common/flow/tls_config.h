@@ -1,7 +1,8 @@
 /* What the TLS connections of one kind have in common: certificates, who is believed, which
  * algorithms. TLS 1.2 and up, ECDHE with AEAD only, no renegotiation, no resumption.
  *
- * Made once, read-only afterwards; outlives the connections made with it. Set-up reads files and
+ * Made once, read-only afterwards. Each connection made with it holds it, so that it can be
+ * replaced while there are some. One thread. Set-up reads files and
  * takes some milliseconds. The files tls_*.c here call mbedTLS for TLS, common/core/crypto.c for
  * the rest; nobody else does. */
 #ifndef TIDEGATE_TLS_CONFIG_H
@@ -38,7 +39,7 @@ int tls_config_new_server(const struct tls_server_options *options, struct tls_c
 int tls_config_new_client(const struct tls_client_options *options, struct tls_config **out,
                           struct text *problem);
 
-/* NULL is fine. */
+/* Lets go of it; freed with the last connection. NULL is fine. */
 void tls_config_free(struct tls_config *config);
 
 /* What went wrong, for people, from the `native` of a CAUSE_TLS: what is wrong with the peer's

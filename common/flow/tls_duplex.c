@@ -68,6 +68,7 @@ static void die(struct tls_duplex *t)
 static void tls_free(struct tls_duplex *t)
 {
     mbedtls_ssl_free(&t->ssl);
+    tls_config_free(t->options.config);
     queue_clear(&t->held);
     queue_clear(&t->waiting);
     free(t);
@@ -424,6 +425,7 @@ struct duplex *tls_duplex_new(struct scheduler *s, struct duplex *lower,
     t->lower = lower;
     t->scheduler = s;
     t->options = *options;
+    t->options.config->holders++;
     t->is_paused = t->is_lower_paused = true;
     queue_init(&t->held);
     queue_init(&t->waiting);

@@ -26,7 +26,7 @@
 #include "tls_config.h"
 
 struct tls_duplex_options {
-    const struct tls_config *config;
+    struct tls_config *config;    /* held */
     const char *host;             /* client: where it connects, to be proved by the certificate */
     uint64_t linger_ms;           /* for what a failed connection had still brought */
     bool keeps_lower_open;        /* finish() sends close_notify only, not the lower's end */

@@ -14,6 +14,7 @@
 #define TLS_PROBLEM_WRONG_NAME 0x04 /* MBEDTLS_X509_BADCERT_CN_MISMATCH */
 
 struct tls_config {
+    unsigned holders;
     mbedtls_ssl_config ssl;
     mbedtls_x509_crt chain; /* server: ours. Client: the authorities */
     mbedtls_pk_context key; /* server */

@@ -5,7 +5,7 @@
 struct backend_dial {
     struct loop *loop;
     const struct server_config *config;
-    const struct tls_config *tls;
+    struct tls_config *tls;
     void (*on_done)(void *owner, const struct backend_dial_result *result);
     void *owner;
     struct connect *connect; /* NULL once connected */
@@ -117,7 +117,7 @@ static void on_connected(void *owner, struct duplex *stream, struct cause cause)
 }
 
 struct backend_dial *
-backend_dial_start(struct loop *l, const struct server_config *config, const struct tls_config *tls,
+backend_dial_start(struct loop *l, const struct server_config *config, struct tls_config *tls,
                    void (*on_done)(void *owner, const struct backend_dial_result *result),
                    void *owner)
 {

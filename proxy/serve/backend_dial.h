@@ -15,10 +15,10 @@ struct backend_dial_result {
     struct cause cause;     /* as connect_start has it, or TLS, LOST, RESET... in the handshake */
 };
 
-/* `tls` is NULL for a backend without it; both outlive the connection. `on_done` comes once, from
- * the loop, never from this call. NULL when out of memory: on_done does not come. */
+/* `tls` is NULL for a backend without it; `config` outlives the connection. `on_done` comes once,
+ * from the loop, never from this call. NULL when out of memory: on_done does not come. */
 struct backend_dial *
-backend_dial_start(struct loop *l, const struct server_config *config, const struct tls_config *tls,
+backend_dial_start(struct loop *l, const struct server_config *config, struct tls_config *tls,
                    void (*on_done)(void *owner, const struct backend_dial_result *result),
                    void *owner);
 

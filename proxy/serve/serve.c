@@ -3,10 +3,20 @@
 #include "log.h"
 #include "server.h"
 
+#include <signal.h>
+
 struct serve {
     const struct server_config *config;
     struct server *server;
 };
+
+static void on_hangup(void *arg, int signum)
+{
+    struct serve *s = arg;
+
+    (void)signum;
+    server_reload(s->server);
+}
 
 static int start(void *arg, struct loop *l, struct service **out, char *problem,
                  size_t problem_size)
@@ -20,6 +30,8 @@ static int start(void *arg, struct loop *l, struct service **out, char *problem,
         log_line(LOG_WARN, "--backend-insecure: the backend's certificate is not checked, anybody "
                            "in between can read and change everything");
     int status = server_start(l, s->config, NULL, &s->server, problem, problem_size);
+    if (status == 0 && s->config->tls.cert_file != NULL)
+        status = loop_on_signal(l, SIGHUP, on_hangup, s);
     if (status == 0)
         *out = server_service(s->server);
     return status;

@@ -1,6 +1,7 @@
 #include "server.h"
 
 #include "../service/access_log.h"
+#include "log.h"
 #include "session.h"
 #include "ws_handshake.h"
 
@@ -58,16 +59,22 @@ static const struct service_handler handler = {
     .far_key = "backend",
 };
 
+static int load_certificate(const struct server_config *config, struct tls_config **out,
+                            struct text *problem)
+{
+    struct tls_server_options options = config->tls;
+
+    options.plain_answer =
+        (struct span){(uint8_t *)(uintptr_t)plain_answer, sizeof(plain_answer) - 1};
+    return tls_config_new_server(&options, out, problem);
+}
+
 static int set_up_tls(struct server *s, const struct server_config *config, struct text *problem)
 {
     int status = 0;
 
-    if (config->tls.cert_file != NULL) {
-        struct tls_server_options options = config->tls;
-        options.plain_answer =
-            (struct span){(uint8_t *)(uintptr_t)plain_answer, sizeof(plain_answer) - 1};
-        status = tls_config_new_server(&options, &s->tls, problem);
-    }
+    if (config->tls.cert_file != NULL)
+        status = load_certificate(config, &s->tls, problem);
     if (status == 0 && config->backend.is_tls)
         status = tls_config_new_client(&config->backend_tls, &s->backend_tls, problem);
     s->host.tls = s->tls;
@@ -113,6 +120,27 @@ int server_start(struct loop *l, const struct server_config *config,
     }
     *out = s;
     return 0;
+}
+
+void server_reload(struct server *s)
+{
+    const struct server_config *config = s->host.config;
+    struct tls_config *fresh = NULL;
+    char problem[512] = "";
+    struct text t;
+    struct log_record r;
+
+    text_init(&t, problem, sizeof(problem));
+    int status = load_certificate(config, &fresh, &t);
+    if (status == 0) {
+        tls_config_free(s->tls);
+        s->host.tls = s->tls = fresh;
+    }
+    log_begin(&r, status == 0 ? LOG_INFO : LOG_ERROR, status == 0 ? "reloaded" : "not reloaded");
+    log_str(&r, "certificate", config->tls.cert_file);
+    if (status != 0)
+        log_str(&r, "detail", problem);
+    log_end(&r);
 }
 
 struct service *server_service(const struct server *s)

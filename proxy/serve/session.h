@@ -21,9 +21,9 @@ struct session_host {
     struct loop *loop;
     const struct server_config *config;
     struct server_observer observer;
-    const char *backend_name;             /* for the log */
-    const struct tls_config *tls;         /* NULL: clients come without TLS */
-    const struct tls_config *backend_tls; /* NULL: nor has the backend */
+    const char *backend_name;       /* for the log */
+    struct tls_config *tls;         /* NULL: clients come without TLS */
+    struct tls_config *backend_tls; /* NULL: nor has the backend */
 };
 
 struct session {

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import ssl
 import subprocess
@@ -15,7 +16,7 @@ from backend import BackendConnection, answer_at_end, echo
 from proxy import Proxy
 from rig import Rig
 from support import KIB, MIB, default_binary, dial, payload, sha256
-from tls import certificates, client_context, dial_tls, open_wss, tls_backend
+from tls import Certificates, TlsSocket, certificates, client_context, dial_tls, open_wss, tls_backend
 from tunnel import local, start_tunnel
 from wsclient import BINARY, CARRIERS, HALF_CLOSE_CARRIERS, WsClient, frame, request
 
@@ -578,3 +579,42 @@ def test_73_best_version_and_tickets(rig: Rig) -> None:
     connection.finish()
     assert client.collect().close == 1000
     assert proxy.wait_closed()["cause"] == "ok"
+
+
+def test_67_reload(rig: Rig, tmp_path: Path) -> None:
+    """SIGHUP: a new certificate for new connections; a bad one changes nothing; open ones go on."""
+    old, new = Certificates(), Certificates()
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    for target, source in ((cert, old.cert), (key, old.key)):
+        target.write_bytes(Path(source).read_bytes())
+    backend = rig.backend()
+    proxy = rig.proxy(backend, "--tls-cert", str(cert), "--tls-key", str(key))
+
+    def is_served_by(authority: Certificates) -> bool:
+        try:
+            context = ssl.create_default_context(cafile=authority.ca)
+            with context.wrap_socket(dial(proxy.address), server_hostname="localhost"):
+                return True
+        except ssl.SSLCertVerificationError:
+            return False
+
+    context = ssl.create_default_context(cafile=old.ca)
+    client = WsClient(TlsSocket(dial(proxy.address), context), "extension")  # type: ignore[arg-type]
+    rig.clients.append(client)
+    client.handshake()
+    connection = backend.accept()
+    cert.write_bytes(Path(new.cert).read_bytes())
+    proxy.signal(signal.SIGHUP)
+    record = proxy.wait("not reloaded")
+    assert "is not that of the first certificate" in record["detail"]
+    assert is_served_by(old)
+    key.write_bytes(Path(new.key).read_bytes())
+    proxy.signal(signal.SIGHUP)
+    proxy.wait("reloaded")
+    assert is_served_by(new) and not is_served_by(old)
+    client.send(payload(MIB, 11))
+    client.fin()
+    assert connection.wait_end() == "eof"
+    assert connection.digest == sha256(payload(MIB, 11))
+    connection.finish()
+    assert client.collect().close == 1000
