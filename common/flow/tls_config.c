@@ -66,6 +66,12 @@ static int check_pair(const mbedtls_pk_context *public, const mbedtls_pk_context
 static const int hashes[] = {MBEDTLS_MD_SHA256, MBEDTLS_MD_SHA384, MBEDTLS_MD_SHA512,
                              MBEDTLS_MD_NONE};
 
+/* The order is the server's: by default the largest curve is taken, at twice the
+ * cost. */
+static const mbedtls_ecp_group_id curves[] = {MBEDTLS_ECP_DP_SECP256R1, MBEDTLS_ECP_DP_CURVE25519,
+                                              MBEDTLS_ECP_DP_SECP384R1, MBEDTLS_ECP_DP_SECP521R1,
+                                              MBEDTLS_ECP_DP_NONE};
+
 static int set_up_library(void)
 {
     return 0;
@@ -75,6 +81,7 @@ static void set_versions(mbedtls_ssl_config *ssl)
 {
     mbedtls_ssl_conf_min_version(ssl, MBEDTLS_SSL_MAJOR_VERSION_3, MBEDTLS_SSL_MINOR_VERSION_3);
     mbedtls_ssl_conf_sig_hashes(ssl, hashes);
+    mbedtls_ssl_conf_curves(ssl, curves);
 }
 
 static int parse_key(mbedtls_pk_context *key, const char *file)
