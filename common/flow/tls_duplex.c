@@ -446,14 +446,3 @@ bool tls_duplex_is_open(const struct duplex *d)
 {
     return container_of(d, const struct tls_duplex, duplex)->state == TLS_OPEN;
 }
-
-char *tls_duplex_describe(const struct duplex *d, char *buffer, size_t size)
-{
-    const struct tls_duplex *t = container_of(d, const struct tls_duplex, duplex);
-    struct text text;
-
-    text_init(&text, buffer, size);
-    text_addf(&text, "%s %s", mbedtls_ssl_get_version(&t->ssl),
-              mbedtls_ssl_get_ciphersuite(&t->ssl));
-    return buffer;
-}

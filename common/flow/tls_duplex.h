@@ -41,7 +41,4 @@ struct duplex *tls_duplex_new(struct scheduler *s, struct duplex *lower,
 /* Whether the handshake is over. */
 bool tls_duplex_is_open(const struct duplex *d);
 
-/* "TLSv1.3 TLS1-3-CHACHA20-POLY1305-SHA256" of an open one; returns `buffer`. */
-char *tls_duplex_describe(const struct duplex *d, char *buffer, size_t size);
-
 #endif

@@ -80,6 +80,12 @@ void ws_duplex_close_lower(struct ws_duplex *w)
     duplex_close(lower);
 }
 
+void ws_duplex_leave(struct ws_duplex *w)
+{
+    ws_duplex_close_lower(w);
+    ws_duplex_die(w);
+}
+
 /* Close goes out behind what was sent, then the transport ends in an orderly way so that it is
  * read: the break is in the code. */
 static void send_close_and_leave(struct ws_duplex *w, uint16_t code, const char *reason)
@@ -90,11 +96,6 @@ static void send_close_and_leave(struct ws_duplex *w, uint16_t code, const char 
 
 void ws_duplex_break(struct ws_duplex *w, struct cause cause)
 {
-    if (w->state == WS_CLOSING) {
-        ws_duplex_close_lower(w);
-        ws_duplex_die(w);
-        return;
-    }
     if (w->state != WS_OPEN)
         return;
     w->state = WS_BROKEN;
@@ -137,8 +138,7 @@ static void fire_patience(struct deadline *d)
     } else if (has_time_to_take_close(w)) {
         deadline_set(w->scheduler, d, w->config->close_timeout_ms);
     } else if (w->state == WS_CLOSING) {
-        ws_duplex_close_lower(w);
-        ws_duplex_die(w);
+        ws_duplex_leave(w);
     } else if (!w->has_peer_ended) {
         /* Plain: our Close is unanswered. While the peer still sends, it is on its way to it. */
         uint64_t quiet_ms = w->scheduler->now_ms - w->life_ms;
@@ -327,8 +327,7 @@ static void ws_close(struct duplex *d)
         ws_duplex_update_reading(w);
         return;
     }
-    ws_duplex_close_lower(w);
-    ws_duplex_die(w);
+    ws_duplex_leave(w);
 }
 
 static uint64_t ws_pending(const struct duplex *d)

@@ -92,6 +92,9 @@ void ws_duplex_forget_lower(struct ws_duplex *w);
 /* Closes the lower in an orderly way. Harmless if it is gone. */
 void ws_duplex_close_lower(struct ws_duplex *w);
 
+/* Closes the lower and dies: nothing is left to do but to be freed. */
+void ws_duplex_leave(struct ws_duplex *w);
+
 /* Pauses or resumes the lower, as the state and the owner's pause demand. */
 void ws_duplex_update_reading(struct ws_duplex *w);
 

@@ -129,8 +129,7 @@ static void take_event_closing(struct ws_duplex *w, const struct ws_event *e)
     if (e->type == WS_EVENT_CLOSE && w->sender.role == WS_CLIENT) {
         w->has_peer_closed = true;
     } else if (e->type == WS_EVENT_CLOSE || e->type == WS_EVENT_ERROR) {
-        ws_duplex_close_lower(w);
-        ws_duplex_die(w);
+        ws_duplex_leave(w);
     }
 }
 
@@ -170,8 +169,7 @@ static void lower_on_end(void *owner)
     struct ws_duplex *w = owner;
     w->is_lower_over = true;
     if (w->state == WS_CLOSING) {
-        ws_duplex_close_lower(w);
-        ws_duplex_die(w);
+        ws_duplex_leave(w);
     } else if (!is_loss_harmless(w)) {
         ws_duplex_break_for(w, CAUSE_LOST, 0);
     }
