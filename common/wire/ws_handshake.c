@@ -126,19 +126,21 @@ static bool is_host(const char *host)
     return host[0] != '\0' && host[strcspn(host, " \t/\\?#@\"<>")] == '\0';
 }
 
-static bool is_target(const char *target)
+/* "/path", or "http://host/path" and the like. */
+static bool is_target(const struct ws_head *request)
 {
-    static const char *const schemes[] = {"http://", "https://", "ws://", "wss://"};
-    if (strchr(target, '#') != NULL)
-        return false;
-    if (target[0] == '/')
-        return true;
-    for (size_t i = 0; i < array_count(schemes); i++) {
-        size_t len = strlen(schemes[i]);
-        if (strlen(target) > len && text_equals_nocase(target, len, schemes[i]))
-            return true;
-    }
-    return false;
+    size_t path_len;
+    ws_head_path(request, &path_len);
+    return path_len > 0 && strchr(ws_head_target(request), '#') == NULL;
+}
+
+/* Of two names, routes and rules on the way might have looked at the other (RFC 9112 3.2.2 takes
+ * the target's; 3.2 makes a client send the same twice). */
+static bool is_host_of_target(const struct ws_head *request, const char *host)
+{
+    size_t len;
+    const char *authority = ws_head_authority(request, &len);
+    return authority == NULL || text_equals_nocase(authority, len, host);
 }
 
 static bool has_no_body(struct ws_head *head)
@@ -202,8 +204,10 @@ int ws_handshake_judge(struct ws_head *request, struct ws_offer *offer, const ch
         return refuse(400, "exactly one Host field is needed", problem);
     if (strcmp(ws_head_method(request), "GET") != 0)
         return refuse(405, "the method must be GET", problem);
-    if (!is_target(ws_head_target(request)))
+    if (!is_target(request))
         return refuse(400, "malformed request target", problem);
+    if (!is_host_of_target(request, host))
+        return refuse(400, "the request target names another host than Host", problem);
     if (!has_no_body(request))
         return refuse(400, "a request body is not allowed", problem);
     if (!has_token(request, "upgrade", "websocket") || !has_token(request, "connection", "upgrade"))

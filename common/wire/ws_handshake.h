@@ -1,50 +1,13 @@
-/* The opening handshake (RFC 6455 section 4), both roles, on llhttp in strict mode. Bytes in, a
- * verdict out; no I/O. What follows the head in the same segment is left to the caller.
- *
- * One heap block a handshake, given back before the connection carries data: the reader keeps the
- * head (WS_HEAD_MAX bytes at most) and hands out terminated strings that point into it. */
+/* The opening handshake (RFC 6455 section 4), both roles: judges a head that ws_head.h has read,
+ * and writes requests and answers. No I/O. */
 #ifndef TIDEGATE_WS_HANDSHAKE_H
 #define TIDEGATE_WS_HANDSHAKE_H
 
-#include "span.h"
 #include "text.h"
-#include "ws_message.h"
+#include "ws_head.h"
 
-#define WS_HEAD_MAX    16384 /* whole head: request or status line and fields; beyond it 431 */
-#define WS_TARGET_MAX  4096  /* request target; beyond it 414 */
-#define WS_FIELDS_MAX  100   /* header fields; beyond it 431 */
-#define WS_KEY_SIZE    25    /* 24 characters of base64 and the terminator */
-#define WS_ACCEPT_SIZE 29    /* 28 and the terminator */
-
-/* The version of the HTTP parser that this was built with ("8.1.0"). Static. */
-const char *ws_head_library_version(void);
-
-struct ws_head; /* reads one request head or one response head */
-
-/* NULL when out of memory. `role` is who we are: WS_SERVER reads a request, WS_CLIENT a response.
- */
-struct ws_head *ws_head_new(enum ws_role role);
-void ws_head_free(struct ws_head *head); /* NULL is fine */
-
-enum ws_head_result {
-    WS_HEAD_MORE,  /* all of `in` consumed, feed more */
-    WS_HEAD_DONE,  /* the head is complete; `in` is what follows it */
-    WS_HEAD_FAILED /* not acceptable HTTP: ws_head_status and ws_head_problem say why */
-};
-
-/* Consumes from the front of `*in`. A client skips 1xx responses other than 101 (16 at most). */
-enum ws_head_result ws_head_feed(struct ws_head *head, struct span *in);
-
-/* After FAILED, server role: the status to answer with (400, 408, 414, 431, 505...). Client: 0. */
-int ws_head_status(const struct ws_head *head);
-const char *ws_head_problem(const struct ws_head *head); /* one line for people; static */
-
-/* After DONE. Method ("GET"), target as sent; fields by lower-case name: NULL if absent, the values
- * of repeated fields joined with ", " in order. Valid until ws_head_free. */
-const char *ws_head_method(const struct ws_head *head);
-const char *ws_head_target(const struct ws_head *head);
-const char *ws_head_field(struct ws_head *head, const char *name);
-unsigned ws_head_field_count(const struct ws_head *head, const char *name);
+#define WS_KEY_SIZE    25 /* 24 characters of base64 and the terminator */
+#define WS_ACCEPT_SIZE 29 /* 28 and the terminator */
 
 /* ---- server ---- */
 

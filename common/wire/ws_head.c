@@ -2,7 +2,9 @@
  * lenient reader on the way might take differently: line ends, folded lines, control characters,
  * sizes. llhttp then parses the whole head in one go, so that no split of the input can change the
  * verdict. */
-#include "ws_handshake.h"
+#include "ws_head.h"
+
+#include "text.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -348,6 +350,37 @@ const char *ws_head_method(const struct ws_head *head)
 const char *ws_head_target(const struct ws_head *head)
 {
     return head->raw + head->target.begin;
+}
+
+/* Behind the scheme of an absolute target (RFC 9112 3.2.2), or NULL. */
+static const char *behind_scheme(const char *target)
+{
+    static const char *const schemes[] = {"http://", "https://", "ws://", "wss://"};
+    for (size_t i = 0; i < array_count(schemes); i++) {
+        size_t len = strlen(schemes[i]);
+        if (strlen(target) > len && text_equals_nocase(target, len, schemes[i]))
+            return target + len;
+    }
+    return NULL;
+}
+
+const char *ws_head_path(const struct ws_head *head, size_t *len)
+{
+    const char *path = ws_head_target(head), *authority = behind_scheme(path);
+    if (authority != NULL) {
+        path = authority + strcspn(authority, "/?");
+        if (*path != '/')
+            path = "/";
+    }
+    *len = *path == '/' ? strcspn(path, "?") : 0;
+    return path;
+}
+
+const char *ws_head_authority(const struct ws_head *head, size_t *len)
+{
+    const char *authority = behind_scheme(ws_head_target(head));
+    *len = authority != NULL ? strcspn(authority, "/?") : 0;
+    return authority;
 }
 
 static bool is_named(const struct ws_head *head, const struct field *f, const char *name)

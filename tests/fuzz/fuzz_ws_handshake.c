@@ -90,6 +90,9 @@ static void judge_request(struct ws_head *head, struct text *verdict)
                   offer.subprotocol != NULL ? offer.subprotocol : "-");
         FUZZ_CHECK(strcmp(ws_head_method(head), "GET") == 0);
         FUZZ_CHECK(strlen(ws_head_target(head)) <= WS_TARGET_MAX);
+        size_t path_len;
+        const char *path = ws_head_path(head, &path_len);
+        FUZZ_CHECK(path_len > 0 && path[0] == '/' && memchr(path, '?', path_len) == NULL);
         FUZZ_CHECK(ws_head_field_count(head, "host") == 1);
         FUZZ_CHECK(ws_head_field_count(head, "sec-websocket-key") == 1);
         FUZZ_CHECK(ws_head_field_count(head, "transfer-encoding") == 0);

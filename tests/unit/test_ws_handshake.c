@@ -171,6 +171,7 @@ static void test_06_what_clients_really_send(void **state)
     expect_with("Pragma: no-cache\r\nCookie: a=b; \xC3\xA4\r\nEmpty:\r\nBlank:  \t \r\n", "101 ");
     expect("GET http://server.example.com/chat HTTP/1.1\r\n" FIELDS "\r\n", "101 ");
     expect("GET ws://server.example.com/chat HTTP/1.1\r\n" FIELDS "\r\n", "101 ");
+    expect("GET wss://Server.Example.com HTTP/1.1\r\n" FIELDS "\r\n", "101 ");
     /* blanks around values do not matter */
     expect(REQUEST_LINE "Host:server\r\nUpgrade:websocket \r\nConnection:\tUpgrade\t\r\n"
                         "Sec-WebSocket-Key:dGhlIHNhbXBsZSBub25jZQ== \t \r\n"
@@ -196,6 +197,23 @@ static void test_11_pipelined_request_is_frame_data(void **state)
 }
 
 /* ---- what is refused ---- */
+
+/* Who routes by one name must not be met with another. */
+static void test_target_of_another_host(void **state)
+{
+    (void)state;
+    static const char *const others[] = {
+        "http://other.example.com/",         "http://server.example.com:80/",
+        "ws://server.example.com.evil/",     "ws://server.example.co/",
+        "http://user@server.example.com/",   "http://?server.example.com",
+        "http://evil?.server.example.com/x", "http://evil/server.example.com",
+    };
+    for (size_t i = 0; i < array_count(others); i++) {
+        char request[512];
+        snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\n" FIELDS "\r\n", others[i]);
+        expect(request, "400 ");
+    }
+}
 
 static void test_02_keys(void **state)
 {
@@ -499,6 +517,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_01_valid_upgrade),
         cmocka_unit_test(test_01_response),
+        cmocka_unit_test(test_target_of_another_host),
         cmocka_unit_test(test_02_keys),
         cmocka_unit_test(test_03_versions),
         cmocka_unit_test(test_04_not_an_upgrade),

@@ -1,4 +1,4 @@
-/* wire/ws_handshake.h: what is found in a head, and refusals as heads. */
+/* wire/ws_head.h: what is found in a head; refusals of ws_handshake.h as heads. */
 #include "ws_handshake.h"
 
 #include <setjmp.h>
@@ -81,6 +81,50 @@ static void test_fields(void **state)
     ws_head_free(NULL);
 }
 
+/* ---- targets ---- */
+
+static void test_targets(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *target, *path, *authority;
+    } cases[] = {
+        {"/", "/", NULL},
+        {"/a/b", "/a/b", NULL},
+        {"/a?b=c", "/a", NULL},
+        {"/?b=/c?d", "/", NULL},
+        {"//h/a", "//h/a", NULL},
+        {"/%2e%2e/a;b?", "/%2e%2e/a;b", NULL},
+        {"/http://h/a", "/http://h/a", NULL},
+        {"http://h", "/", "h"},
+        {"http://h/", "/", "h"},
+        {"HTTPS://h:443/a/b?c", "/a/b", "h:443"},
+        {"ws://h?/c", "/", "h"},
+        {"wss://[::1]:80/x", "/x", "[::1]:80"},
+        {"ftp://h/a", "", NULL},
+        {"*", "", NULL},
+    };
+    for (size_t i = 0; i < array_count(cases); i++) {
+        char request[256];
+        int n = snprintf(request, sizeof(request), "%s %s HTTP/1.1\r\n\r\n",
+                         strcmp(cases[i].target, "*") == 0 ? "OPTIONS" : "GET", cases[i].target);
+        struct ws_head *head = ws_head_new(WS_SERVER);
+        if (feed(head, request, (size_t)n) != WS_HEAD_DONE)
+            fail_msg("%s: %s", cases[i].target, ws_head_problem(head));
+        size_t len;
+        const char *path = ws_head_path(head, &len);
+        assert_int_equal(len, strlen(cases[i].path));
+        assert_memory_equal(path, cases[i].path, len);
+        const char *authority = ws_head_authority(head, &len);
+        assert_int_equal(authority != NULL, cases[i].authority != NULL);
+        if (authority != NULL) {
+            assert_int_equal(len, strlen(cases[i].authority));
+            assert_memory_equal(authority, cases[i].authority, len);
+        }
+        ws_head_free(head);
+    }
+}
+
 /* Every repeated field of the largest head, joined: there is room. */
 static void test_joined_fields_fit(void **state)
 {
@@ -114,6 +158,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_18_refusals),
         cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_targets),
         cmocka_unit_test(test_joined_fields_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
