@@ -25,6 +25,7 @@
     X(INTERNAL, "internal", 1011, "internal error")                                                \
     X(VIOLATION, "half-close-violation", 4001, "half-close protocol violated")                     \
     X(TRUNCATED, "truncated", 4002, "truncated: bytes were lost on the way")                       \
+    X(DENIED, "denied", 1008, "not allowed")                                                       \
     X(UNREACHABLE, "unreachable", 4003, "backend unreachable")                                     \
     X(CONNECT_TIMEOUT, "connect-timeout", 4004, "backend did not accept in time")                  \
     X(TLS, "tls-failed", 4008, "TLS failed")                                                       \

@@ -27,6 +27,8 @@ struct connect {
     const struct stream_options *options;
     void (*on_done)(void *owner, struct duplex *stream, struct cause cause);
     void *owner;
+    bool (*may)(void *arg, const struct sockaddr *to); /* NULL: all */
+    void *may_arg;
     struct resolve *resolve; /* NULL once it has answered */
     struct deadline timeout;
     struct deadline stagger; /* until the next address is tried, or the same one again */
@@ -237,6 +239,19 @@ static bool take_next(const struct resolved *from, bool *is_taken, sa_family_t f
     return false;
 }
 
+/* Leaves those that may be connected to. */
+static void filter(const struct connect *c, const struct resolved *from, struct resolved *to)
+{
+    to->count = 0;
+    for (unsigned i = 0; i < from->count; i++) {
+        if (c->may != NULL && !c->may(c->may_arg, (const struct sockaddr *)&from->address[i]))
+            continue;
+        to->address[to->count] = from->address[i];
+        to->length[to->count] = from->length[i];
+        to->count++;
+    }
+}
+
 /* The resolver's order, but its first family and the other one in turn (RFC 8305 section 4). */
 static void interleave(const struct resolved *from, struct resolved *to)
 {
@@ -252,12 +267,18 @@ static void interleave(const struct resolved *from, struct resolved *to)
 static void on_resolved(void *owner, int status, const struct resolved *result)
 {
     struct connect *c = owner;
+    struct resolved allowed;
     c->resolve = NULL;
     if (status != 0) {
         connect_tell(c, NULL, status == -ENOMEM ? CAUSE_NO_MEMORY : CAUSE_UNREACHABLE, status);
         return;
     }
-    interleave(result, &c->addresses);
+    filter(c, result, &allowed);
+    if (allowed.count == 0) {
+        connect_tell(c, NULL, CAUSE_DENIED, 0);
+        return;
+    }
+    interleave(&allowed, &c->addresses);
     connect_go_on(c);
 }
 
@@ -290,6 +311,12 @@ connect_start(struct loop *l, const struct address *where, uint64_t timeout_ms,
         deadline_set(&l->scheduler, &c->timeout, timeout_ms);
     loop_add_item(l, &c->item, connect_end);
     return c;
+}
+
+void connect_filter(struct connect *c, bool (*may)(void *arg, const struct sockaddr *to), void *arg)
+{
+    c->may = may;
+    c->may_arg = arg;
 }
 
 void connect_cancel(struct connect *c)

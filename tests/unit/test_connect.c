@@ -2,6 +2,7 @@
 #include "connect.h"
 #include "fake_resolver.h"
 #include "io_kit.h"
+#include "resolve.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -273,6 +274,79 @@ static void test_families_take_turns(void **state)
     loop_free(l);
 }
 
+/* Takes note of what it is asked, and says no to one address, or to all. */
+struct filter {
+    const char *refused; /* NULL: all */
+    char asked[128];
+};
+
+static bool filter_may(void *arg, const struct sockaddr *to)
+{
+    struct filter *f = arg;
+    char name[64];
+    size_t len = strlen(f->asked);
+    resolve_format((const struct sockaddr_storage *)to, name, sizeof(name));
+    name[strcspn(name, ":")] = '\0';
+    snprintf(f->asked + len, sizeof(f->asked) - len, "%s ", name);
+    return f->refused != NULL && strcmp(f->refused, name) != 0;
+}
+
+/* The refused one listens, too, and comes first: it must not be touched. */
+static void test_a_filtered_address_is_not_tried(void **state)
+{
+    (void)state;
+    static const struct fake_name names[] = {
+        {.name = "x.test", .addresses = "127.0.0.2 127.0.0.1 127.0.0.3"}, {0}};
+    fake_resolver_set(names);
+    struct loop *l = loop_new();
+    uint16_t port = 0;
+    int refused = kit_listen("127.0.0.2", &port, 5);
+    int allowed = kit_listen("127.0.0.1", &port, 5);
+    fcntl(refused, F_SETFL, O_NONBLOCK);
+    struct dial d;
+    struct filter f = {.refused = "127.0.0.2"};
+    dial_start(&d, l, ADDRESS_TCP, "x.test", port, 10000);
+    connect_filter(d.c, filter_may, &f);
+    KIT_WAIT(l, d.answers == 1);
+    assert_non_null(d.app.d);
+    char name[64], expected[64];
+    snprintf(expected, sizeof(expected), "127.0.0.1:%u", port);
+    assert_string_equal(stream_peer_name(d.app.d, name, sizeof(name)), expected);
+    assert_string_equal(f.asked, "127.0.0.2 127.0.0.1 127.0.0.3 ");
+    assert_int_equal(accept(refused, NULL, NULL), -1);
+    assert_int_equal(errno, EAGAIN);
+    close(refused);
+    close(allowed);
+    loop_free(l);
+}
+
+static void test_all_addresses_filtered_is_denied(void **state)
+{
+    (void)state;
+    static const struct fake_name names[] = {{.name = "x.test", .addresses = "127.0.0.2 127.0.0.1"},
+                                             {0}};
+    fake_resolver_set(names);
+    struct loop *l = loop_new();
+    uint16_t port = 0;
+    int listener = kit_listen("127.0.0.1", &port, 5);
+    fcntl(listener, F_SETFL, O_NONBLOCK);
+    static const char *const hosts[] = {"x.test", "127.0.0.1"}; /* a number is checked as well */
+    for (size_t i = 0; i < array_count(hosts); i++) {
+        struct dial d;
+        struct filter f = {.refused = NULL};
+        dial_start(&d, l, ADDRESS_TCP, hosts[i], port, 10000);
+        connect_filter(d.c, filter_may, &f);
+        KIT_WAIT(l, d.answers == 1);
+        assert_null(d.app.d);
+        assert_int_equal(d.cause.what, CAUSE_DENIED);
+        assert_int_equal(accept(listener, NULL, NULL), -1);
+        assert_int_equal(errno, EAGAIN);
+    }
+    close(listener);
+    loop_run(l); /* returns: nothing is left open */
+    loop_free(l);
+}
+
 static void test_time_limit(void **state)
 {
     (void)state;
@@ -501,6 +575,8 @@ int main(void)
         cmocka_unit_test(test_all_addresses_fail_the_first_error_is_told),
         cmocka_unit_test(test_dead_address_is_overtaken),
         cmocka_unit_test(test_families_take_turns),
+        cmocka_unit_test(test_a_filtered_address_is_not_tried),
+        cmocka_unit_test(test_all_addresses_filtered_is_denied),
         cmocka_unit_test(test_time_limit),
         cmocka_unit_test(test_cancel_in_every_state),
         cmocka_unit_test(test_loop_free_while_dialling),
