@@ -79,6 +79,8 @@ static int status_of_cause(struct cause cause)
     case CAUSE_HANDSHAKE_TIMEOUT:
     case CAUSE_LIMIT:
         return EX_UNAVAILABLE;
+    case CAUSE_DENIED:
+        return EX_NOPERM;
     case CAUSE_CLOSED:
         return status_of_code(cause.native);
     case CAUSE_RESET:
