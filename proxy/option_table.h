@@ -17,6 +17,7 @@ enum option_kind {
     OPTION_CHOICE,    /* unsigned: the index of the word */
     OPTION_URL,       /* struct url; an argument, not a flag */
     OPTION_PATH,      /* const char *, not copied */
+    OPTION_PATHS,     /* struct path_list */
     OPTION_PIN,       /* the same, and a SHA-256 in base64 */
     OPTION_HEADER,    /* struct request_fields */
     OPTION_PROXY,     /* struct http_proxy */

@@ -49,6 +49,28 @@ static bool parse_addresses(const char *text, struct address_list *out, const ch
     return out->count > 0;
 }
 
+/* `text` may hold several, separated by commas: a path may have blanks in it. */
+static bool parse_paths(const char *text, struct path_list *out, const char **why)
+{
+    for (bool is_last = false; !is_last;) {
+        size_t len = strcspn(text, ",");
+        *why = len == 0                               ? "is empty"
+               : out->count == TLS_PAIRS_MAX          ? "too many files"
+               : len >= sizeof(out->text) - out->used ? "is too long"
+                                                      : NULL;
+        if (*why != NULL)
+            return false;
+        char *copy = out->text + out->used;
+        memcpy(copy, text, len);
+        copy[len] = '\0';
+        out->used += len + 1;
+        out->items[out->count++] = copy;
+        is_last = text[len] == '\0';
+        text += len + 1;
+    }
+    return true;
+}
+
 static bool parse_backend(const char *text, struct backend_address *out, const char **why)
 {
     static const char scheme[] = "tls://";
@@ -94,6 +116,8 @@ bool option_value_set(const struct option *o, const char *text, struct settings 
         *(const char **)at = text;
         *why = "is empty";
         return *text != '\0';
+    case OPTION_PATHS:
+        return parse_paths(text, at, why);
     case OPTION_PIN:
         *(const char **)at = text;
         *why = "must be the base64 of a SHA-256 digest";
@@ -116,6 +140,8 @@ void option_value_forget(const struct option *o, struct settings *s)
 
     if (o->kind == OPTION_ADDRESSES)
         ((struct address_list *)at)->count = 0;
+    else if (o->kind == OPTION_PATHS)
+        *(struct path_list *)at = (struct path_list){0};
     else if (o->kind == OPTION_HEADER)
         *(struct request_fields *)at = (struct request_fields){0};
 }

@@ -192,7 +192,26 @@ static enum options_result set_argument(enum command command, const char *text, 
     return OPTIONS_OK;
 }
 
-/* What the values say together. */
+/* ---- what the values say together ---- */
+
+static enum options_result finish_server(struct settings *s, struct text *problem)
+{
+    struct tls_server_options *tls = &s->server.tls;
+
+    s->server.service = &s->service;
+    if (s->tls_certs.count != s->tls_keys.count) {
+        text_addf(problem,
+                  "--tls-cert and --tls-key: %u of one and %u of the other (each "
+                  "certificate needs its key)",
+                  s->tls_certs.count, s->tls_keys.count);
+        return OPTIONS_BAD;
+    }
+    tls->pair_count = s->tls_certs.count;
+    for (size_t i = 0; i < tls->pair_count; i++)
+        tls->pairs[i] = (struct tls_pair_files){s->tls_certs.items[i], s->tls_keys.items[i]};
+    return OPTIONS_OK;
+}
+
 static enum options_result finish_tunnel(struct settings *s, struct text *problem)
 {
     struct dialer_config *d = &s->tunnel.dial.dialer;
@@ -261,13 +280,8 @@ enum options_result options_parse(enum command command, int argc, char **argv, s
     out->service.ws.linger_ms = out->service.stream.linger_ms;
     out->service.ws.close_timeout_ms = 5000; /* docs/protocol.md section 5 */
     out->service.ws.stall_ms = out->service.relay.half_closed_ms;
-    out->server.service = &out->service;
-    if ((out->server.tls.cert_file == NULL) != (out->server.tls.key_file == NULL)) {
-        text_add(&text, "--tls-cert and --tls-key: give both or none");
-        return OPTIONS_BAD;
-    }
     return command & (COMMAND_TUNNEL | COMMAND_STDIO | COMMAND_PROBE) ? finish_tunnel(out, &text)
-                                                                      : OPTIONS_OK;
+                                                                      : finish_server(out, &text);
 }
 
 void options_print(enum command command, FILE *out)

@@ -20,9 +20,18 @@ enum command { /* bits: a flag may belong to several */
                COMMAND_PROBE = 16,
 };
 
+/* Copies of what was given, in the order it was given. */
+struct path_list {
+    unsigned count;
+    const char *items[TLS_PAIRS_MAX];
+    char text[8192]; /* all of them, each terminated */
+    size_t used;
+};
+
 struct settings {
     struct service_config service;
     struct server_config server; /* serve, demo */
+    struct path_list tls_certs, tls_keys;
     struct tunnel_config tunnel; /* tunnel, stdio, probe */
     unsigned log_level;          /* enum log_level */
     unsigned log_format;         /* enum log_format */

@@ -2,15 +2,13 @@
 
 #include "tls_internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <mbedtls/error.h>
 #include <mbedtls/version.h>
-#if MBEDTLS_VERSION_MAJOR >= 3
-#include <psa/crypto.h>
-#endif
 
 /* ECDHE with AEAD. ChaCha20-Poly1305 first: with mbedTLS it is the faster one (docs/tls.md). */
 static const int suites[] = {
@@ -29,72 +27,6 @@ static const int suites[] = {
 };
 
 static const char *http_protocols[] = {"http/1.1", NULL};
-
-static int take_random(void *context, unsigned char *out, size_t len)
-{
-    (void)context;
-    return crypto_random(out, len) == 0 ? 0 : MBEDTLS_ERR_SSL_INTERNAL_ERROR;
-}
-
-/* ---- what differs between mbedTLS 2.28 and 3.6 ---- */
-
-#if MBEDTLS_VERSION_MAJOR >= 3
-
-static int set_up_library(void)
-{
-    return psa_crypto_init() == PSA_SUCCESS ? 0 : -EIO;
-}
-
-static void set_versions(mbedtls_ssl_config *ssl)
-{
-    mbedtls_ssl_conf_min_tls_version(ssl, MBEDTLS_SSL_VERSION_TLS1_2);
-}
-
-static int parse_key(mbedtls_pk_context *key, const char *file)
-{
-    return mbedtls_pk_parse_keyfile(key, file, NULL, take_random, NULL);
-}
-
-static int check_pair(const mbedtls_pk_context *public, const mbedtls_pk_context *key)
-{
-    return mbedtls_pk_check_pair(public, key, take_random, NULL);
-}
-
-#else
-
-/* SHA-1 is allowed by default for what the handshake signs (TLS 1.2). */
-static const int hashes[] = {MBEDTLS_MD_SHA256, MBEDTLS_MD_SHA384, MBEDTLS_MD_SHA512,
-                             MBEDTLS_MD_NONE};
-
-/* The order is the server's: by default the largest curve is taken, at twice the
- * cost. */
-static const mbedtls_ecp_group_id curves[] = {MBEDTLS_ECP_DP_SECP256R1, MBEDTLS_ECP_DP_CURVE25519,
-                                              MBEDTLS_ECP_DP_SECP384R1, MBEDTLS_ECP_DP_SECP521R1,
-                                              MBEDTLS_ECP_DP_NONE};
-
-static int set_up_library(void)
-{
-    return 0;
-}
-
-static void set_versions(mbedtls_ssl_config *ssl)
-{
-    mbedtls_ssl_conf_min_version(ssl, MBEDTLS_SSL_MAJOR_VERSION_3, MBEDTLS_SSL_MINOR_VERSION_3);
-    mbedtls_ssl_conf_sig_hashes(ssl, hashes);
-    mbedtls_ssl_conf_curves(ssl, curves);
-}
-
-static int parse_key(mbedtls_pk_context *key, const char *file)
-{
-    return mbedtls_pk_parse_keyfile(key, file, NULL);
-}
-
-static int check_pair(const mbedtls_pk_context *public, const mbedtls_pk_context *key)
-{
-    return mbedtls_pk_check_pair(public, key);
-}
-
-#endif
 
 /* ---- problems, for people ---- */
 
@@ -143,7 +75,7 @@ void tls_config_describe(int native, struct text *out)
         text_add(out, "the certificate does not verify");
 }
 
-static int fail_file(struct text *problem, const char *what, const char *file, int error)
+int tls_internal_fail_file(struct text *problem, const char *what, const char *file, int error)
 {
     text_addf(problem, "%s %s: ", what, file);
     if (error == MBEDTLS_ERR_PK_FILE_IO_ERROR || error == MBEDTLS_ERR_X509_FILE_IO_ERROR)
@@ -165,10 +97,9 @@ static struct tls_config *config_new(bool is_server, struct text *problem)
         c->holders = 1;
         c->is_server = is_server;
         mbedtls_ssl_config_init(&c->ssl);
-        mbedtls_x509_crt_init(&c->chain);
-        mbedtls_pk_init(&c->key);
+        mbedtls_x509_crt_init(&c->authorities);
     }
-    if (c == NULL || set_up_library() != 0 ||
+    if (c == NULL || tls_library_set_up() != 0 ||
         mbedtls_ssl_config_defaults(
             &c->ssl, is_server ? MBEDTLS_SSL_IS_SERVER : MBEDTLS_SSL_IS_CLIENT,
             MBEDTLS_SSL_TRANSPORT_STREAM, MBEDTLS_SSL_PRESET_DEFAULT) != 0) {
@@ -176,8 +107,8 @@ static struct tls_config *config_new(bool is_server, struct text *problem)
         tls_config_free(c);
         return NULL;
     }
-    set_versions(&c->ssl);
-    mbedtls_ssl_conf_rng(&c->ssl, take_random, NULL);
+    tls_library_set_versions(&c->ssl);
+    mbedtls_ssl_conf_rng(&c->ssl, tls_library_random, NULL);
     mbedtls_ssl_conf_ciphersuites(&c->ssl, suites);
     mbedtls_ssl_conf_renegotiation(&c->ssl, MBEDTLS_SSL_RENEGOTIATION_DISABLED);
     return c;
@@ -188,47 +119,42 @@ void tls_config_free(struct tls_config *c)
     if (c == NULL || --c->holders > 0)
         return;
     mbedtls_ssl_config_free(&c->ssl);
-    mbedtls_x509_crt_free(&c->chain);
-    mbedtls_pk_free(&c->key);
+    mbedtls_x509_crt_free(&c->authorities);
+    tls_pair_free_all(c);
     free(c);
 }
 
-static int load_pair(struct tls_config *c, const struct tls_server_options *o, struct text *problem)
+static int refuse_setting(struct text *problem, int error)
 {
-    int error = mbedtls_x509_crt_parse_file(&c->chain, o->cert_file);
-    if (error > 0) {
-        text_addf(problem, "certificate %s: holds something that is none", o->cert_file);
-        return -EINVAL;
-    }
-    if (error != 0)
-        return fail_file(problem, "certificate", o->cert_file, error);
-    error = parse_key(&c->key, o->key_file);
-    if (error != 0)
-        return fail_file(problem, "key", o->key_file, error);
-    if (check_pair(&c->chain.pk, &c->key) != 0) {
-        text_addf(problem, "key %s: is not that of the first certificate in %s", o->key_file,
-                  o->cert_file);
-        return -EINVAL;
-    }
-    error = mbedtls_ssl_conf_own_cert(&c->ssl, &c->chain, &c->key);
-    if (error == 0)
-        error = mbedtls_ssl_conf_alpn_protocols(&c->ssl, http_protocols);
-    return error == 0 ? 0 : fail_file(problem, "certificate", o->cert_file, error);
+    text_add(problem, "TLS could not be set up: ");
+    tls_config_describe(error, problem);
+    return -EINVAL;
 }
 
-int tls_config_new_server(const struct tls_server_options *options, struct tls_config **out,
+/* ---- servers ---- */
+
+int tls_config_new_server(const struct tls_server_options *o, struct tls_config **out,
                           struct text *problem)
 {
     struct tls_config *c = config_new(true, problem);
 
+    assert(o->pair_count > 0 && o->pair_count <= TLS_PAIRS_MAX);
     if (c == NULL)
         return -ENOMEM;
-    int status = load_pair(c, options, problem);
+    int status = tls_pair_load(c, o->pairs, o->pair_count, problem);
+    if (status == 0) {
+        int error = tls_pair_use_first(c);
+        if (error == 0)
+            error = mbedtls_ssl_conf_alpn_protocols(&c->ssl, http_protocols);
+        if (error != 0)
+            status = refuse_setting(problem, error);
+    }
     if (status != 0) {
         tls_config_free(c);
         return status;
     }
-    c->plain_answer = options->plain_answer;
+    mbedtls_ssl_conf_sni(&c->ssl, tls_pair_choose, c);
+    c->plain_answer = o->plain_answer;
     *out = c;
     return 0;
 }
@@ -246,11 +172,11 @@ bool tls_config_is_pin(const char *text)
 /* A bundle with a certificate that this library cannot read is still good for the others. */
 static int load_authorities(struct tls_config *c, const char *file, struct text *problem)
 {
-    int error = mbedtls_x509_crt_parse_file(&c->chain, file);
-    if (error < 0 || c->chain.raw.p == NULL)
-        return fail_file(problem, "CA file", file,
-                         error < 0 ? error : MBEDTLS_ERR_X509_INVALID_FORMAT);
-    mbedtls_ssl_conf_ca_chain(&c->ssl, &c->chain, NULL);
+    int error = mbedtls_x509_crt_parse_file(&c->authorities, file);
+    if (error < 0 || c->authorities.raw.p == NULL)
+        return tls_internal_fail_file(problem, "CA file", file,
+                                      error < 0 ? error : MBEDTLS_ERR_X509_INVALID_FORMAT);
+    mbedtls_ssl_conf_ca_chain(&c->ssl, &c->authorities, NULL);
     return 0;
 }
 

@@ -17,9 +17,19 @@
 
 struct tls_config;
 
-/* PEM files: the chain, our certificate first, and its key. */
-struct tls_server_options {
+#define TLS_PAIRS_MAX 32
+
+/* PEM files: the chain, our certificate first, and its key (RSA or EC). */
+struct tls_pair_files {
     const char *cert_file, *key_file;
+};
+
+struct tls_server_options {
+    /* Who asks for a name (SNI) is shown the certificates for it; who asks for none, or for one
+     * that we do not have, the first, and those that are for its first name. Where several will do
+     * (RSA and ECDSA for one name) the peer's algorithms decide, then the order here. */
+    struct tls_pair_files pairs[TLS_PAIRS_MAX];
+    size_t pair_count; /* 1 at least */
     /* Sent, without TLS, to a peer that speaks HTTP without TLS. Outlives the config. */
     struct span plain_answer;
 };

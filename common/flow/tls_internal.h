@@ -13,16 +13,51 @@
 #define TLS_PROBLEM_WRONG_PIN  0x20000000
 #define TLS_PROBLEM_WRONG_NAME 0x04 /* MBEDTLS_X509_BADCERT_CN_MISMATCH */
 
+/* A certificate of ours, those between it and the authority, and its key. */
+struct tls_pair {
+    mbedtls_x509_crt chain;
+    mbedtls_pk_context key;
+};
+
 struct tls_config {
     unsigned holders;
     mbedtls_ssl_config ssl;
-    mbedtls_x509_crt chain; /* server: ours. Client: the authorities */
-    mbedtls_pk_context key; /* server */
+    struct tls_pair *pairs; /* ours */
+    size_t pair_count;
+    mbedtls_x509_crt authorities; /* for the peer's certificate */
     struct span plain_answer;
     const char *server_name; /* client: in place of the one connected to */
     uint8_t pin[CRYPTO_SHA256_SIZE];
     bool is_server, is_insecure, has_pin;
 };
+
+/* ---- tls_config.c ---- */
+
+/* Appends what is wrong with a file. -EINVAL. */
+int tls_internal_fail_file(struct text *problem, const char *what, const char *file, int error);
+
+/* ---- tls_library.c: what differs between mbedTLS 2.28 and 3.6 ---- */
+
+int tls_library_random(void *context, unsigned char *out, size_t len);
+int tls_library_set_up(void); /* 0 or -EIO; more than once is fine */
+void tls_library_set_versions(mbedtls_ssl_config *ssl);
+int tls_library_parse_key(mbedtls_pk_context *key, const char *file);
+int tls_library_check_pair(const mbedtls_pk_context *public, const mbedtls_pk_context *key);
+
+/* ---- tls_pair.c ---- */
+
+/* Reads them. 0, or a negative errno and what is wrong with which file. */
+int tls_pair_load(struct tls_config *c, const struct tls_pair_files *files, size_t count,
+                  struct text *problem);
+
+void tls_pair_free_all(struct tls_config *c);
+
+/* Where no name is asked for, or one that we do not have: the first pair, and those for its first
+ * name, so that mbedTLS finds one whose key the peer can do with. 0, or mbedTLS's error. */
+int tls_pair_use_first(struct tls_config *c);
+
+/* For mbedtls_ssl_conf_sni: all pairs for that name. */
+int tls_pair_choose(void *context, mbedtls_ssl_context *ssl, const unsigned char *name, size_t len);
 
 /* ---- tls_peer.c ---- */
 

@@ -19,7 +19,7 @@ struct server_config {
     struct backend_address backend;
     struct tls_client_options backend_tls;
     unsigned backend_tls_finish;
-    struct tls_server_options tls; /* cert_file NULL: clients come without TLS */
+    struct tls_server_options tls; /* without pairs clients come without TLS */
     uint64_t handshake_timeout_ms;
 };
 

@@ -30,7 +30,7 @@ static int start(void *arg, struct loop *l, struct service **out, char *problem,
         log_line(LOG_WARN, "--backend-insecure: the backend's certificate is not checked, anybody "
                            "in between can read and change everything");
     int status = server_start(l, s->config, NULL, &s->server, problem, problem_size);
-    if (status == 0 && s->config->tls.cert_file != NULL)
+    if (status == 0 && s->config->tls.pair_count > 0)
         status = loop_on_signal(l, SIGHUP, on_hangup, s);
     if (status == 0)
         *out = server_service(s->server);

@@ -73,7 +73,7 @@ static int set_up_tls(struct server *s, const struct server_config *config, stru
 {
     int status = 0;
 
-    if (config->tls.cert_file != NULL)
+    if (config->tls.pair_count > 0)
         status = load_certificate(config, &s->tls, problem);
     if (status == 0 && config->backend.is_tls)
         status = tls_config_new_client(&config->backend_tls, &s->backend_tls, problem);
@@ -137,7 +137,7 @@ void server_reload(struct server *s)
         s->host.tls = s->tls = fresh;
     }
     log_begin(&r, status == 0 ? LOG_INFO : LOG_ERROR, status == 0 ? "reloaded" : "not reloaded");
-    log_str(&r, "certificate", config->tls.cert_file);
+    log_str(&r, "certificate", config->tls.pairs[0].cert_file);
     if (status != 0)
         log_str(&r, "detail", problem);
     log_end(&r);

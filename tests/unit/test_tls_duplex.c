@@ -626,7 +626,7 @@ static void check_server(const char *cert, const char *host, const struct tls_cl
     char buffer[256];
     struct text t;
     struct tls_config *usual[2] = {configs[CLIENT], configs[SERVER]};
-    struct tls_server_options server = {.cert_file = cert, .key_file = certs.key};
+    struct tls_server_options server = {.pairs = {{cert, certs.key}}, .pair_count = 1};
     text_init(&t, buffer, sizeof buffer);
     assert_int_equal(tls_config_new_client(o, &configs[CLIENT], &t), 0);
     assert_int_equal(tls_config_new_server(&server, &configs[SERVER], &t), 0);
@@ -708,7 +708,7 @@ static void check_no_config(const char *cert, const char *key, const char *expec
     char buffer[512];
     struct text t;
     struct tls_config *config = NULL;
-    struct tls_server_options o = {.cert_file = cert, .key_file = key};
+    struct tls_server_options o = {.pairs = {{cert, key}}, .pair_count = 1};
     text_init(&t, buffer, sizeof buffer);
     assert_true(tls_config_new_server(&o, &config, &t) < 0);
     assert_null(config);
@@ -754,8 +754,8 @@ static int set_up(void **state)
     if (!tls_certs_make(&certs))
         return -1;
     struct tls_client_options client = {.ca_file = certs.ca, .speaks_http = true};
-    struct tls_server_options server = {.cert_file = certs.good,
-                                        .key_file = certs.key,
+    struct tls_server_options server = {.pairs = {{certs.good, certs.key}},
+                                        .pair_count = 1,
                                         .plain_answer = {(uint8_t *)answer, strlen(answer)}};
     return tls_config_new_client(&client, &configs[CLIENT], &t) |
            tls_config_new_server(&server, &configs[SERVER], &t);
