@@ -3,12 +3,18 @@
 #include <assert.h>
 #include <stddef.h>
 
+static void list_init(struct task_list *list)
+{
+    list->first = NULL;
+    list->tail = &list->first;
+}
+
 void scheduler_init(struct scheduler *s, uint64_t now_ms)
 {
     s->now_ms = now_ms;
     s->root = NULL;
-    s->first = NULL;
-    s->tail = &s->first;
+    list_init(&s->tasks);
+    list_init(&s->costly);
 }
 
 /* Deadlines form a pairing heap: each knows its first child, its next sibling, and the pointer that
@@ -139,42 +145,61 @@ void task_init(struct task *t, void (*run)(struct task *t))
     *t = (struct task){.run = run};
 }
 
-void task_defer(struct scheduler *s, struct task *t)
+static void list_append(struct task_list *list, struct task *t)
 {
     if (t->is_queued)
         return;
     t->is_queued = true;
     t->next = NULL;
-    *s->tail = t;
-    s->tail = &t->next;
+    t->link = list->tail;
+    *list->tail = t;
+    list->tail = &t->next;
+}
+
+void task_defer(struct scheduler *s, struct task *t)
+{
+    list_append(&s->tasks, t);
+}
+
+void task_defer_costly(struct scheduler *s, struct task *t)
+{
+    list_append(&s->costly, t);
 }
 
 void task_cancel(struct scheduler *s, struct task *t)
 {
     if (!t->is_queued)
         return;
-    struct task **at = &s->first;
-    while (*at != t)
-        at = &(*at)->next;
-    *at = t->next;
-    if (s->tail == &t->next)
-        s->tail = at;
+    *t->link = t->next;
+    if (t->next != NULL)
+        t->next->link = t->link;
+    else if (s->tasks.tail == &t->next)
+        s->tasks.tail = t->link;
+    else
+        s->costly.tail = t->link;
     t->is_queued = false;
 }
 
 bool scheduler_has_tasks(const struct scheduler *s)
 {
-    return s->first != NULL;
+    return s->tasks.first != NULL || s->costly.first != NULL;
+}
+
+static void run_first(struct scheduler *s, const struct task_list *list)
+{
+    struct task *t = list->first;
+
+    task_cancel(s, t);
+    t->run(t);
 }
 
 void scheduler_run_tasks(struct scheduler *s)
 {
-    while (s->first != NULL) {
-        struct task *t = s->first;
-        s->first = t->next;
-        if (s->first == NULL)
-            s->tail = &s->first;
-        t->is_queued = false;
-        t->run(t);
-    }
+    while (s->tasks.first != NULL)
+        run_first(s, &s->tasks);
+    if (s->costly.first == NULL)
+        return;
+    run_first(s, &s->costly);
+    while (s->tasks.first != NULL)
+        run_first(s, &s->tasks);
 }

@@ -15,10 +15,14 @@
 struct deadline;
 struct task;
 
+struct task_list {
+    struct task *first, **tail;
+};
+
 struct scheduler {
     uint64_t now_ms; /* monotonic; as of the last scheduler_advance */
     struct deadline *root;
-    struct task *first, **tail;
+    struct task_list tasks, costly;
 };
 
 struct deadline {
@@ -32,7 +36,7 @@ struct task {
     void (*run)(
         struct task *t); /* t is out of the list before; it may be deferred again, or freed */
     bool is_queued;
-    struct task *next;
+    struct task *next, **link; /* private */
 };
 
 void scheduler_init(struct scheduler *s, uint64_t now_ms);
@@ -43,7 +47,8 @@ void scheduler_advance(struct scheduler *s, uint64_t now_ms);
 /* The time of the earliest deadline; false if there is none. */
 bool scheduler_next(const struct scheduler *s, uint64_t *at_ms);
 
-/* Runs the deferred tasks, those deferred by them too. The loop calls it before it sleeps. */
+/* Runs the deferred tasks, those deferred by them too, and of the costly ones the first. The loop
+ * calls it once a turn, and does not sleep while there are tasks. */
 void scheduler_run_tasks(struct scheduler *s);
 bool scheduler_has_tasks(const struct scheduler *s);
 
@@ -57,6 +62,9 @@ void deadline_clear(struct scheduler *s, struct deadline *d);
 void task_init(struct task *t, void (*run)(struct task *t));
 /* Runs once at the end of this turn, in the order of deferral; harmless if already queued. */
 void task_defer(struct scheduler *s, struct task *t);
+/* The same for one that takes a millisecond or more: one of these runs in a turn, in the order of
+ * deferral, so that what others wait for comes in between. */
+void task_defer_costly(struct scheduler *s, struct task *t);
 /* Takes it out of the list; harmless if not queued. */
 void task_cancel(struct scheduler *s, struct task *t);
 

@@ -62,6 +62,7 @@ static void die(struct tls_duplex *t)
     t->incoming.len = 0;
     deadline_clear(t->scheduler, &t->patience);
     deadline_clear(t->scheduler, &t->confirm);
+    task_cancel(t->scheduler, &t->shake);
     task_defer(t->scheduler, &t->pump);
 }
 
@@ -215,7 +216,7 @@ static void update_reading(struct tls_duplex *t)
 {
     if (t->lower == NULL)
         return;
-    bool wanted = t->state == TLS_SHAKING ? t->is_started : !t->is_paused;
+    bool wanted = t->state == TLS_SHAKING ? t->is_started && !t->shake.is_queued : !t->is_paused;
     if (wanted == !t->is_lower_paused)
         return;
     t->is_lower_paused = !wanted;
@@ -225,11 +226,9 @@ static void update_reading(struct tls_duplex *t)
         duplex_pause(t->lower);
 }
 
-/* Goes as far as what has come allows. */
+/* Tells what has come, as far as the owner takes it. */
 static void go_on(struct tls_duplex *t)
 {
-    if (t->state == TLS_SHAKING)
-        tls_shake(t);
     read_on(t);
     if (!has_owner(t))
         return;
@@ -241,6 +240,16 @@ static void go_on(struct tls_duplex *t)
     if (is_broken && !t->patience.is_set)
         deadline_set(t->scheduler, &t->patience, t->options.linger_ms);
     update_reading(t);
+}
+
+static void run_shake(struct task *task)
+{
+    struct tls_duplex *t = container_of(task, struct tls_duplex, shake);
+
+    if (t->has_failed)
+        return; /* the pump tells it */
+    tls_shake(t);
+    go_on(t); /* with what came behind the handshake */
 }
 
 static void run_pump(struct task *task)
@@ -259,6 +268,12 @@ static void run_pump(struct task *task)
 
 /* ---- events of the lower duplex ---- */
 
+static void hold(struct tls_duplex *t, struct span data)
+{
+    if (queue_push(&t->held, data) != 0)
+        tls_duplex_fail(t, CAUSE_NO_MEMORY, 0);
+}
+
 static void lower_on_data(void *owner, struct span data)
 {
     struct tls_duplex *t = owner;
@@ -270,9 +285,14 @@ static void lower_on_data(void *owner, struct span data)
         return;
     }
     t->has_heard = true;
+    if (t->state == TLS_SHAKING) {
+        hold(t, data);
+        task_defer_costly(t->scheduler, &t->shake);
+        update_reading(t);
+        return;
+    }
     if (t->held.size > 0) { /* behind that, then */
-        if (queue_push(&t->held, data) != 0)
-            tls_duplex_fail(t, CAUSE_NO_MEMORY, 0);
+        hold(t, data);
         return;
     }
     t->incoming = data;
@@ -285,7 +305,10 @@ static void lower_over(struct tls_duplex *t, struct cause cause)
     if (t->has_failed)
         return;
     t->dry = cause;
-    go_on(t);
+    if (t->state != TLS_SHAKING)
+        go_on(t);
+    else if (!t->shake.is_queued) /* which takes what has come, and then tells it */
+        tls_duplex_break(t, cause);
 }
 
 static void lower_on_end(void *owner)
@@ -385,6 +408,8 @@ static void tls_resume(struct duplex *d)
     struct tls_duplex *t = from_duplex(d);
 
     assert(has_owner(t) && d->events != NULL);
+    if (!t->is_started && !t->options.config->is_server) /* the client speaks first */
+        task_defer_costly(t->scheduler, &t->shake);
     t->is_started = true;
     t->is_paused = false;
     task_defer(t->scheduler, &t->pump);
@@ -431,6 +456,7 @@ struct duplex *tls_duplex_new(struct scheduler *s, struct duplex *lower,
     queue_init(&t->waiting);
     deadline_init(&t->patience, fire_patience);
     deadline_init(&t->confirm, fire_confirm);
+    task_init(&t->shake, run_shake);
     task_init(&t->pump, run_pump);
     mbedtls_ssl_init(&t->ssl);
     if (mbedtls_ssl_setup(&t->ssl, &options->config->ssl) != 0 || tls_shake_prepare(t) != 0) {

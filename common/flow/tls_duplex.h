@@ -15,8 +15,10 @@
  *   close    close_notify, then the lower's close. Before the handshake is over nothing that was
  *            written goes out
  *
- * The handshake begins with the first resume() and does not stop for pause(). Nothing stays inside
- * the library: what it has decrypted is told before the loop sleeps, unless the owner has paused.
+ * The handshake begins with the first resume() and does not stop for pause(). Its steps are costly
+ * tasks of the scheduler: many handshakes at once do not keep other connections waiting. Until its
+ * turn has come, what the lower brings is kept and the lower paused. Nothing stays inside the
+ * library: what it has decrypted is told before the loop sleeps, unless the owner has paused.
  */
 #ifndef TIDEGATE_TLS_DUPLEX_H
 #define TIDEGATE_TLS_DUPLEX_H

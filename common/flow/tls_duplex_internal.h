@@ -21,10 +21,11 @@ struct tls_duplex {
     struct tls_duplex_options options;
     mbedtls_ssl_context ssl;
     struct span incoming;     /* of the lower's on_data under way: not yet decrypted */
-    struct queue held;        /* not decrypted, because the owner has paused */
+    struct queue held;        /* not decrypted: the owner has paused, or `shake` is queued */
     struct queue waiting;     /* written before the handshake was over */
     struct deadline patience; /* lower lost: for the owner to take what it had brought */
     struct deadline confirm;  /* our side has ended, the lower's has not: for the peer to take it */
+    struct task shake;        /* costly: a step of the handshake */
     struct task pump;         /* goes on after resume(), tells what calls brought about, frees */
     struct cause dry;         /* why no more will come; told when all that came has been */
     int verdict; /* mbedTLS's last word on the peer's side, or 0: it is not asked again */

@@ -27,14 +27,22 @@ static void on_timer(uv_timer_t *timer)
     scheduler_advance(&l->scheduler, uv_now(&l->uv));
 }
 
-/* Runs before the loop sleeps: all that this turn deferred, then the alarm for the next deadline.
- */
+static void on_awake(uv_idle_t *idle)
+{
+    (void)idle;
+}
+
+/* Runs before the loop sleeps: what this turn deferred, then the alarm for the next deadline. */
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct loop *l = prepare->data;
     l->turn++;
     scheduler_advance(&l->scheduler, uv_now(&l->uv));
     scheduler_run_tasks(&l->scheduler);
+    if (scheduler_has_tasks(&l->scheduler))
+        uv_idle_start(&l->awake, on_awake);
+    else
+        uv_idle_stop(&l->awake);
 
     uint64_t at_ms;
     if (!scheduler_next(&l->scheduler, &at_ms)) {
@@ -67,6 +75,7 @@ struct loop *loop_new(void)
     scheduler_init(&l->scheduler, uv_now(&l->uv));
     uv_prepare_init(&l->uv, &l->prepare);
     uv_timer_init(&l->uv, &l->timer);
+    uv_idle_init(&l->uv, &l->awake);
     l->prepare.data = l->timer.data = l;
     /* The prepare handle stays referenced: to libuv the loop is always alive, so that it sleeps
      * even when all streams are paused. When to return is decided here, by loop_has_work. */
@@ -126,6 +135,7 @@ void loop_free(struct loop *l)
     resolve_end_lookups(l);
     uv_close((uv_handle_t *)&l->prepare, NULL);
     uv_close((uv_handle_t *)&l->timer, NULL);
+    uv_close((uv_handle_t *)&l->awake, NULL);
     /* Also waits for a getaddrinfo(3) that runs in a thread and cannot be called back. */
     uv_run(&l->uv, UV_RUN_DEFAULT);
     int status = uv_loop_close(&l->uv);

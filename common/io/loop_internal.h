@@ -21,6 +21,7 @@ struct loop {
     uv_loop_t uv;
     uv_prepare_t prepare;
     uv_timer_t timer; /* for the scheduler's earliest deadline */
+    uv_idle_t awake;  /* active while tasks are left for the next turn: the loop does not sleep */
     struct scheduler scheduler;
     uint64_t armed_ms; /* what the timer is set to */
     bool is_armed;

@@ -249,6 +249,52 @@ static void test_idle_streams_cost_no_time(void **state)
     world_end(&w);
 }
 
+struct step {
+    struct task task;
+    struct world *w;
+    uint64_t got; /* by the stream, when this one ran */
+    bool is_last;
+};
+
+static void on_step(struct task *t)
+{
+    struct step *step = container_of(t, struct step, task);
+
+    step->got = step->w->app.got;
+    peer_write(&step->w->peer, 1);
+    if (step->is_last)
+        loop_stop(step->w->l);
+}
+
+/* What a stream brings is told before the next costly task runs; and the loop does not sleep while
+ * there is one, although nothing else would wake it. */
+static void test_costly_tasks_let_streams_through(void **state)
+{
+    (void)state;
+    struct world w;
+    struct step steps[20];
+    world_open(&w, STREAM_UNIX, &kit_options);
+    app_resume(&w.app);
+    for (size_t i = 0; i < array_count(steps); i++) {
+        steps[i] = (struct step){.w = &w, .is_last = i + 1 == array_count(steps)};
+        task_init(&steps[i].task, on_step);
+        task_defer_costly(loop_scheduler(w.l), &steps[i].task);
+    }
+    while (scheduler_has_tasks(loop_scheduler(w.l)))
+        loop_run(w.l);
+    for (size_t i = 0; i < array_count(steps); i++)
+        assert_int_equal(steps[i].got, i);
+    world_end(&w);
+
+    world_open(&w, STREAM_UNIX, &kit_options); /* paused */
+    for (size_t i = 0; i < array_count(steps); i++)
+        task_defer_costly(loop_scheduler(w.l), &steps[i].task);
+    loop_run(w.l);
+    assert_int_equal(w.app.got, 0);
+    assert_false(scheduler_has_tasks(loop_scheduler(w.l)));
+    world_end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -260,6 +306,7 @@ int main(void)
         cmocka_unit_test(test_sigpipe_is_ignored),
         cmocka_unit_test(test_returns_when_a_task_ends_the_last_stream),
         cmocka_unit_test(test_idle_streams_cost_no_time),
+        cmocka_unit_test(test_costly_tasks_let_streams_through),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,9 +19,11 @@ struct probe {
     int fired, ran;
     uint64_t again_ms;    /* set anew when it fires */
     struct probe *victim; /* cleared when it fires */
+    bool is_eager;        /* when run: defers its task again, as a costly one */
 };
 
 static uint64_t last_at_ms;
+static const struct probe *ran_last;
 
 static void fire(struct deadline *d)
 {
@@ -40,8 +42,11 @@ static void run(struct task *t)
 {
     struct probe *p = container_of(t, struct probe, task);
     p->ran++;
+    ran_last = p;
     if (p->victim != NULL)
         task_defer(p->scheduler, &p->victim->task);
+    if (p->is_eager)
+        task_defer_costly(p->scheduler, t);
 }
 
 static void probe_init(struct probe *p, struct scheduler *s)
@@ -155,6 +160,67 @@ static void test_tasks_run_once_in_order_also_those_deferred_by_tasks(void **sta
     assert_int_equal(c.ran, 2);
 }
 
+static void test_one_costly_task_a_turn_in_order(void **state)
+{
+    (void)state;
+    struct scheduler s;
+    scheduler_init(&s, 0);
+    struct probe costly[4], before, after;
+    for (int i = 0; i < 4; i++) {
+        probe_init(&costly[i], &s);
+        task_defer_costly(&s, &costly[i].task);
+        task_defer_costly(&s, &costly[i].task);
+    }
+    probe_init(&before, &s);
+    probe_init(&after, &s);
+    task_defer(&s, &before.task);
+    costly[0].victim = &after;
+    costly[0].is_eager = true; /* behind the others, then */
+    for (int turn = 0; turn < 4; turn++) {
+        assert_true(scheduler_has_tasks(&s));
+        scheduler_run_tasks(&s);
+        assert_int_equal(before.ran, 1);
+        assert_int_equal(after.ran, 1);
+        for (int i = 0; i < 4; i++)
+            assert_int_equal(costly[i].ran, i <= turn);
+        assert_ptr_equal(ran_last, turn == 0 ? &after : &costly[turn]);
+    }
+    costly[0].is_eager = false;
+    scheduler_run_tasks(&s);
+    assert_int_equal(costly[0].ran, 2);
+    assert_false(scheduler_has_tasks(&s));
+}
+
+static void test_a_costly_task_can_be_cancelled(void **state)
+{
+    (void)state;
+    struct scheduler s;
+    for (int gone = 0; gone < 3; gone++) {
+        scheduler_init(&s, 0);
+        struct probe costly[3], usual;
+        probe_init(&usual, &s);
+        task_defer(&s, &usual.task);
+        for (int i = 0; i < 3; i++) {
+            probe_init(&costly[i], &s);
+            task_defer_costly(&s, &costly[i].task);
+        }
+        task_cancel(&s, &costly[gone].task);
+        task_cancel(&s, &costly[gone].task);
+        task_cancel(&s, &usual.task);
+        assert_false(costly[gone].task.is_queued);
+        task_defer(&s, &usual.task);
+        task_defer_costly(&s, &costly[gone].task); /* the last now */
+        scheduler_run_tasks(&s);
+        scheduler_run_tasks(&s);
+        assert_int_equal(costly[gone].ran, 0);
+        assert_int_equal(usual.ran, 1);
+        scheduler_run_tasks(&s);
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(costly[i].ran, 1);
+        assert_false(scheduler_has_tasks(&s));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -162,6 +228,8 @@ int main(void)
         cmocka_unit_test(test_a_deadline_may_set_itself_again_and_clear_another_that_is_due),
         cmocka_unit_test(test_time_never_goes_back_and_huge_delays_do_not_wrap),
         cmocka_unit_test(test_tasks_run_once_in_order_also_those_deferred_by_tasks),
+        cmocka_unit_test(test_one_costly_task_a_turn_in_order),
+        cmocka_unit_test(test_a_costly_task_can_be_cancelled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -743,6 +743,130 @@ static void test_many_handshakes(void **state)
     }
 }
 
+/* ---- many at once ---- */
+
+enum { CROWD = 6 };
+
+static struct memory_pipe lines[CROWD];
+static struct side crowd[CROWD][2];
+
+static bool step_lines(int from)
+{
+    bool is_moving = false;
+    for (int i = 0; i < CROWD; i++)
+        is_moving |= memory_pipe_step(&lines[i], from, SIZE_MAX);
+    return is_moving;
+}
+
+static void open_crowd(void)
+{
+    scheduler_init(&scheduler, 1000);
+    options[CLIENT] = (struct tls_duplex_options){.host = "tidegate.test"};
+    options[SERVER] = (struct tls_duplex_options){0};
+    for (int i = 0; i < CROWD; i++) {
+        memory_pipe_init(&lines[i], 1 << 20);
+        for (int role = 0; role < 2; role++) {
+            options[role].config = configs[role];
+            options[role].on_open = on_open;
+            struct duplex *d =
+                tls_duplex_new(&scheduler, &lines[i].end[role].duplex, &options[role]);
+            assert_non_null(d);
+            crowd[i][role] = (struct side){.duplex = d};
+            duplex_own(d, &events, &crowd[i][role]);
+            duplex_resume(d);
+        }
+    }
+}
+
+static int answered(void)
+{
+    int count = 0;
+    for (int i = 0; i < CROWD; i++)
+        count += lines[i].end[SERVER].written > 0;
+    return count;
+}
+
+static void flow_crowd(void)
+{
+    for (bool is_moving = true; is_moving;) {
+        scheduler_run_tasks(&scheduler);
+        is_moving = step_lines(CLIENT);
+        is_moving |= step_lines(SERVER);
+        is_moving |= scheduler_has_tasks(&scheduler);
+    }
+}
+
+static void end_crowd(void)
+{
+    for (int i = 0; i < CROWD; i++)
+        for (int role = 0; role < 2; role++)
+            if (!crowd[i][role].is_over)
+                abort_side(&crowd[i][role]);
+    flow_crowd();
+    for (int i = 0; i < CROWD; i++)
+        memory_pipe_clear(&lines[i]);
+    assert_false(scheduler_has_tasks(&scheduler));
+}
+
+/* All begin in the same turn: each turn one client speaks; then one server answers. What comes
+ * meanwhile is not read. */
+static void test_one_handshake_a_turn(void **state)
+{
+    (void)state;
+    open_crowd();
+    for (int turn = 1; turn <= CROWD; turn++) {
+        scheduler_run_tasks(&scheduler);
+        int spoken = 0;
+        for (int i = 0; i < CROWD; i++)
+            spoken += lines[i].end[CLIENT].written > 0;
+        assert_int_equal(spoken, turn);
+    }
+    step_lines(CLIENT);
+    for (int turn = 1; turn <= CROWD; turn++) {
+        for (int i = 0; i < CROWD; i++)
+            assert_int_equal(lines[i].end[SERVER].is_paused, i >= turn - 1);
+        scheduler_run_tasks(&scheduler);
+        assert_int_equal(answered(), turn);
+    }
+    flow_crowd();
+    for (int i = 0; i < CROWD; i++) {
+        assert_string_equal(crowd[i][CLIENT].told, "OPEN;");
+        assert_string_equal(crowd[i][SERVER].told, "OPEN;");
+        send_bytes(&crowd[i][CLIENT], 1000);
+    }
+    assert_true(step_lines(CLIENT)); /* data is told at once, in no task */
+    for (int i = 0; i < CROWD; i++)
+        assert_true(has_whole(&crowd[i][CLIENT], &crowd[i][SERVER]));
+    end_crowd();
+}
+
+/* However one leaves that waits for its turn, the others have theirs. */
+static void test_leaving_before_its_turn(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 4; how++) {
+        open_crowd();
+        for (int turn = 0; turn < CROWD; turn++)
+            scheduler_run_tasks(&scheduler);
+        step_lines(CLIENT);
+        scheduler_run_tasks(&scheduler);
+        assert_int_equal(answered(), 1);
+        if (how == 0) {
+            abort_side(&crowd[2][SERVER]);
+        } else if (how == 1) {
+            close_side(&crowd[2][SERVER]);
+        } else if (how == 2) {
+            abort_side(&crowd[2][CLIENT]);
+        } else {
+            memory_pipe_break(&lines[2], CAUSE_RESET);
+        }
+        flow_crowd();
+        for (int i = 0; i < CROWD; i++)
+            assert_int_equal(strcmp(crowd[i][SERVER].told, "OPEN;") == 0, i != 2);
+        end_crowd();
+    }
+}
+
 /* ---- all of it ---- */
 
 static int set_up(void **state)
@@ -794,6 +918,8 @@ int main(void)
         cmocka_unit_test(test_pin),
         cmocka_unit_test(test_bad_files),
         cmocka_unit_test(test_many_handshakes),
+        cmocka_unit_test(test_one_handshake_a_turn),
+        cmocka_unit_test(test_leaving_before_its_turn),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
