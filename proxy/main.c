@@ -101,6 +101,7 @@ static int run_subcommand(const struct subcommand *s, int argc, char **argv)
         print_subcommand_help(s);
         return EX_OK;
     case OPTIONS_BAD:
+        options_forget(&settings);
         fprintf(stderr, "tidegate: %s: %s\n", s->name, problem);
         return EX_USAGE;
     case OPTIONS_OK:
@@ -109,11 +110,13 @@ static int run_subcommand(const struct subcommand *s, int argc, char **argv)
     log_setup((enum log_level)settings.log_level, (enum log_format)settings.log_format, 2);
     text_init(&t, problem, sizeof(problem));
     if (wss_prepare(dialer, &t) != 0) {
+        options_forget(&settings);
         fprintf(stderr, "tidegate: %s: %s\n", s->name, problem);
         return EX_OSERR;
     }
     int status = s->run(&settings);
     wss_forget(dialer);
+    options_forget(&settings);
     return status;
 }
 

@@ -1,34 +1,45 @@
-/* The one table of flags. To add a flag: a member in struct settings (options.h), a row in
- * option_table.c. */
+/* The one table of flags. To add a flag: a member in struct settings (options.h) or in struct
+ * route_settings (serve/config.h), a row in option_table.c.
+ *
+ * Each row is also a key of the configuration file of `serve`, and a variable of the environment,
+ * as far as its scope says. */
 #ifndef TIDEGATE_OPTION_TABLE_H
 #define TIDEGATE_OPTION_TABLE_H
 
 #include "options.h"
-
-#define OPTION_MAX 64
 
 enum option_kind {
     OPTION_FLAG,      /* bool */
     OPTION_NUMBER,    /* uint64_t */
     OPTION_DURATION,  /* uint64_t, milliseconds */
     OPTION_ADDRESS,   /* struct address */
-    OPTION_BACKEND,   /* struct backend_address: struct address, or tls:// and one */
+    OPTION_BACKENDS,  /* struct backend_list, of struct address, or tls:// and one */
     OPTION_ADDRESSES, /* struct address_list */
     OPTION_CHOICE,    /* unsigned: the index of the word */
     OPTION_URL,       /* struct url; an argument, not a flag */
     OPTION_PATH,      /* const char *, not copied */
-    OPTION_PATHS,     /* struct path_list */
+    OPTION_PATHS,     /* struct word_list: separated by commas */
+    OPTION_WORDS,     /* struct word_list: separated by commas or blanks */
     OPTION_PIN,       /* the same, and a SHA-256 in base64 */
     OPTION_HEADER,    /* struct request_fields */
     OPTION_PROXY,     /* struct http_proxy */
     OPTION_RETRY      /* struct redial_config: its retry_count, retry_ms */
 };
 
+/* Where it can be said, and what it is said of. */
+enum option_scope {
+    OPTION_SCOPE_LINE,  /* not in a file */
+    OPTION_SCOPE_START, /* anywhere; read when the program starts, a reload does not change it */
+    OPTION_SCOPE_TOP,   /* anywhere; of the whole program */
+    OPTION_SCOPE_ROUTE, /* anywhere; in a file also of one route */
+};
+
 struct option {
     const char *name; /* "--name", and TIDEGATE_NAME in the environment */
     enum option_kind kind;
-    unsigned commands;    /* enum command, joined */
-    size_t offset;        /* of the value in struct settings */
+    unsigned commands; /* enum command, joined */
+    enum option_scope scope;
+    size_t offset;        /* of the value in struct settings; OPTION_SCOPE_ROUTE: route_settings */
     const char *value;    /* what help calls the value; OPTION_CHOICE: the words, joined with '|' */
     const char *fallback; /* the default, as a user would write it; NULL: none */
     uint64_t least;       /* OPTION_NUMBER, OPTION_DURATION */

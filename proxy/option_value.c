@@ -1,5 +1,6 @@
 #include "option_value.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define DURATION_MAX (UINT64_C(3650) * 24 * 3600 * 1000) /* far from any overflow of the clock */
@@ -49,28 +50,6 @@ static bool parse_addresses(const char *text, struct address_list *out, const ch
     return out->count > 0;
 }
 
-/* `text` may hold several, separated by commas: a path may have blanks in it. */
-static bool parse_paths(const char *text, struct path_list *out, const char **why)
-{
-    for (bool is_last = false; !is_last;) {
-        size_t len = strcspn(text, ",");
-        *why = len == 0                               ? "is empty"
-               : out->count == TLS_PAIRS_MAX          ? "too many files"
-               : len >= sizeof(out->text) - out->used ? "is too long"
-                                                      : NULL;
-        if (*why != NULL)
-            return false;
-        char *copy = out->text + out->used;
-        memcpy(copy, text, len);
-        copy[len] = '\0';
-        out->used += len + 1;
-        out->items[out->count++] = copy;
-        is_last = text[len] == '\0';
-        text += len + 1;
-    }
-    return true;
-}
-
 static bool parse_backend(const char *text, struct backend_address *out, const char **why)
 {
     static const char scheme[] = "tls://";
@@ -82,10 +61,48 @@ static bool parse_backend(const char *text, struct backend_address *out, const c
     return !out->is_tls || out->address.kind == ADDRESS_TCP;
 }
 
-bool option_value_set(const struct option *o, const char *text, struct settings *s,
+static bool add_backends(const char *text, struct backend_list *list, struct arena *arena,
+                         const char **why)
+{
+    struct word_list words = {0};
+
+    *why = "no address given";
+    int status = word_list_split(&words, text, ", \t", arena);
+    for (size_t i = 0; status == 0 && i < words.count; i++) {
+        void *items = list->items;
+        if (list->count == BACKENDS_MAX) {
+            *why = "too many backends";
+            return false;
+        }
+        if (!arena_grow(arena, &items, list->count, sizeof(*list->items))) {
+            status = -ENOMEM;
+            break;
+        }
+        list->items = items;
+        if (!parse_backend(words.items[i], &list->items[list->count], why))
+            return false;
+        list->count++;
+    }
+    if (status == -ENOMEM)
+        *why = "out of memory";
+    return status == 0;
+}
+
+static bool is_added(int status, const char **why)
+{
+    *why = status == -ENOMEM ? "out of memory" : status == -ENOSPC ? "too many" : "is empty";
+    return status == 0;
+}
+
+void *option_base(const struct option *o, struct settings *s)
+{
+    return o->scope == OPTION_SCOPE_ROUTE ? (void *)&s->server.defaults : (void *)s;
+}
+
+bool option_value_set(const struct option *o, const char *text, void *base, struct arena *arena,
                       const char **why)
 {
-    void *at = (char *)s + o->offset;
+    void *at = (char *)base + o->offset;
 
     switch (o->kind) {
     case OPTION_FLAG:
@@ -103,8 +120,8 @@ bool option_value_set(const struct option *o, const char *text, struct settings 
         return *(uint64_t *)at >= o->least && *(uint64_t *)at <= DURATION_MAX;
     case OPTION_ADDRESS:
         return address_parse(text, at, why) == 0;
-    case OPTION_BACKEND:
-        return parse_backend(text, at, why);
+    case OPTION_BACKENDS:
+        return add_backends(text, at, arena, why);
     case OPTION_ADDRESSES:
         return parse_addresses(text, at, why);
     case OPTION_CHOICE:
@@ -117,7 +134,9 @@ bool option_value_set(const struct option *o, const char *text, struct settings 
         *why = "is empty";
         return *text != '\0';
     case OPTION_PATHS:
-        return parse_paths(text, at, why);
+        return is_added(word_list_split(at, text, ",", arena), why);
+    case OPTION_WORDS:
+        return is_added(word_list_split(at, text, ", \t", arena), why);
     case OPTION_PIN:
         *(const char **)at = text;
         *why = "must be the base64 of a SHA-256 digest";
@@ -134,14 +153,22 @@ bool option_value_set(const struct option *o, const char *text, struct settings 
     return false;
 }
 
-void option_value_forget(const struct option *o, struct settings *s)
+bool option_is_list(const struct option *o)
 {
-    void *at = (char *)s + o->offset;
+    return o->kind == OPTION_ADDRESSES || o->kind == OPTION_BACKENDS || o->kind == OPTION_PATHS ||
+           o->kind == OPTION_WORDS || o->kind == OPTION_HEADER;
+}
+
+void option_value_forget(const struct option *o, void *base)
+{
+    void *at = (char *)base + o->offset;
 
     if (o->kind == OPTION_ADDRESSES)
         ((struct address_list *)at)->count = 0;
-    else if (o->kind == OPTION_PATHS)
-        *(struct path_list *)at = (struct path_list){0};
+    else if (o->kind == OPTION_BACKENDS)
+        *(struct backend_list *)at = (struct backend_list){0};
+    else if (o->kind == OPTION_PATHS || o->kind == OPTION_WORDS)
+        *(struct word_list *)at = (struct word_list){0};
     else if (o->kind == OPTION_HEADER)
         *(struct request_fields *)at = (struct request_fields){0};
 }
@@ -157,6 +184,6 @@ void option_value_describe(const struct option *o, const char *where, const char
               o->kind == OPTION_CHOICE ? " is not one of " : ": ", why);
     if (o->kind == OPTION_ADDRESS || o->kind == OPTION_ADDRESSES)
         text_add(problem, " (HOST:PORT, :PORT, [V6]:PORT or unix:PATH)");
-    if (o->kind == OPTION_BACKEND)
+    if (o->kind == OPTION_BACKENDS)
         text_add(problem, " (HOST:PORT, tls://HOST:PORT, :PORT, [V6]:PORT or unix:PATH)");
 }

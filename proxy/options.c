@@ -74,6 +74,16 @@ static const struct option *find_nearest(enum command command, const char *name,
 
 /* ---- the three sources ---- */
 
+static bool set(const struct option *o, const char *text, struct settings *s, const char **why)
+{
+    return option_value_set(o, text, option_base(o, s), &s->arena, why);
+}
+
+static struct option_origin *origin_of(const struct option *o, struct settings *s)
+{
+    return &s->origins[o - option_table];
+}
+
 static void set_defaults(enum command command, struct settings *s)
 {
     const char *why;
@@ -81,7 +91,7 @@ static void set_defaults(enum command command, struct settings *s)
     for (size_t i = 0; i < option_table_count; i++) {
         if (!(option_table[i].commands & command) || option_table[i].fallback == NULL)
             continue;
-        bool is_good = option_value_set(&option_table[i], option_table[i].fallback, s, &why);
+        bool is_good = set(&option_table[i], option_table[i].fallback, s, &why);
         assert(is_good);
         (void)is_good;
     }
@@ -97,8 +107,7 @@ static void environment_name(const struct option *o, char *out, size_t size)
         text_addf(&t, "%c", *c == '-' ? '_' : *c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
 }
 
-static bool set_from_environment(enum command command, struct settings *s, uint64_t *given,
-                                 struct text *problem)
+static bool set_from_environment(enum command command, struct settings *s, struct text *problem)
 {
     char name[64];
     const char *why = NULL;
@@ -111,19 +120,19 @@ static bool set_from_environment(enum command command, struct settings *s, uint6
         const char *value = getenv(name);
         if (value == NULL || *value == '\0')
             continue;
-        option_value_forget(o, s);
-        if (!option_value_set(o, value, s, &why)) {
+        option_value_forget(o, option_base(o, s));
+        if (!set(o, value, s, &why)) {
             option_value_describe(o, name, value, why, problem);
             return false;
         }
-        *given |= UINT64_C(1) << i;
+        origin_of(o, s)->source = OPTION_IN_ENVIRONMENT;
     }
     return true;
 }
 
 /* One flag at argv[*i]; moves *i behind what it used up. */
 static enum options_result set_flag(enum command command, int argc, char **argv, int *i,
-                                    struct settings *s, uint64_t *on_line, struct text *problem)
+                                    struct settings *s, struct text *problem)
 {
     char where[64];
     const char *why = NULL, *name = argv[*i] + 2, *value;
@@ -140,13 +149,12 @@ static enum options_result set_flag(enum command command, int argc, char **argv,
             text_add(problem, " (--help lists them)");
         return OPTIONS_BAD;
     }
-    uint64_t bit = UINT64_C(1) << (o - option_table);
-    if (!(*on_line & bit))
-        option_value_forget(o, s);
-    *on_line |= bit;
+    if (origin_of(o, s)->source != OPTION_ON_LINE)
+        option_value_forget(o, option_base(o, s));
+    origin_of(o, s)->source = OPTION_ON_LINE;
     (*i)++;
     if (o->kind == OPTION_FLAG) {
-        *(bool *)((char *)s + o->offset) = true;
+        (void)set(o, "true", s, &why);
         if (has_value)
             text_addf(problem, "--%s: takes no value", o->name);
         return has_value ? OPTIONS_BAD : OPTIONS_OK;
@@ -160,7 +168,7 @@ static enum options_result set_flag(enum command command, int argc, char **argv,
     text_init(&t, where, sizeof(where));
     text_addf(&t, "--%s", o->name);
     for (;;) {
-        if (!option_value_set(o, value, s, &why)) {
+        if (!set(o, value, s, &why)) {
             option_value_describe(o, where, value, why, problem);
             return OPTIONS_BAD;
         }
@@ -174,18 +182,18 @@ static enum options_result set_flag(enum command command, int argc, char **argv,
 
 /* What stands where a flag would: the URL, once. */
 static enum options_result set_argument(enum command command, const char *text, struct settings *s,
-                                        uint64_t *on_line, struct text *problem)
+                                        struct text *problem)
 {
     const struct option *o = &option_table[0];
     const char *why = NULL;
 
     assert(o->kind == OPTION_URL);
-    if (!(o->commands & command) || (*on_line & 1)) {
+    if (!(o->commands & command) || origin_of(o, s)->source == OPTION_ON_LINE) {
         text_addf(problem, "\"%.100s\": unexpected argument (flags begin with --)", text);
         return OPTIONS_BAD;
     }
-    *on_line |= 1;
-    if (!option_value_set(o, text, s, &why)) {
+    origin_of(o, s)->source = OPTION_ON_LINE;
+    if (!set(o, text, s, &why)) {
         option_value_describe(o, "URL", text, why, problem);
         return OPTIONS_BAD;
     }
@@ -194,16 +202,25 @@ static enum options_result set_argument(enum command command, const char *text, 
 
 /* ---- what the values say together ---- */
 
+static void finish_ws(struct ws_duplex_config *ws, const struct relay_limits *relay,
+                      const struct settings *s)
+{
+    ws->linger_ms = s->service.stream.linger_ms;
+    ws->close_timeout_ms = 5000; /* docs/protocol.md section 5 */
+    ws->stall_ms = relay->half_closed_ms;
+}
+
 static enum options_result finish_server(struct settings *s, struct text *problem)
 {
     struct tls_server_options *tls = &s->server.tls;
 
     s->server.service = &s->service;
-    if (s->tls_certs.count != s->tls_keys.count) {
+    finish_ws(&s->server.defaults.ws, &s->server.defaults.relay, s);
+    if (s->tls_certs.count != s->tls_keys.count || s->tls_certs.count > TLS_PAIRS_MAX) {
         text_addf(problem,
-                  "--tls-cert and --tls-key: %u of one and %u of the other (each "
-                  "certificate needs its key)",
-                  s->tls_certs.count, s->tls_keys.count);
+                  "--tls-cert and --tls-key: %zu of one and %zu of the other (each "
+                  "certificate needs its key, %d of them at most)",
+                  s->tls_certs.count, s->tls_keys.count, TLS_PAIRS_MAX);
         return OPTIONS_BAD;
     }
     tls->pair_count = s->tls_certs.count;
@@ -246,29 +263,29 @@ enum options_result options_parse(enum command command, int argc, char **argv, s
                                   char problem[OPTIONS_PROBLEM_MAX])
 {
     struct text text;
-    uint64_t in_environment = 0, on_line = 0;
 
     text_init(&text, problem, OPTIONS_PROBLEM_MAX);
+    *out = (struct settings){0};
     for (int i = 0; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
             return OPTIONS_HELP;
     }
-    *out = (struct settings){0};
     set_defaults(command, out);
-    if (!set_from_environment(command, out, &in_environment, &text))
+    if (!set_from_environment(command, out, &text))
         return OPTIONS_BAD;
     for (int i = 0; i < argc;) {
         if (strncmp(argv[i], "--", 2) != 0 || argv[i][2] == '\0') {
-            if (set_argument(command, argv[i++], out, &on_line, &text) != OPTIONS_OK)
+            if (set_argument(command, argv[i++], out, &text) != OPTIONS_OK)
                 return OPTIONS_BAD;
             continue;
         }
-        if (set_flag(command, argc, argv, &i, out, &on_line, &text) != OPTIONS_OK)
+        if (set_flag(command, argc, argv, &i, out, &text) != OPTIONS_OK)
             return OPTIONS_BAD;
     }
     for (size_t i = 0; i < option_table_count; i++) {
         const struct option *o = &option_table[i];
-        if ((o->commands & command) && o->is_required && !((in_environment | on_line) >> i & 1)) {
+        if ((o->commands & command) && o->is_required &&
+            origin_of(o, out)->source == OPTION_DEFAULT) {
             if (o->kind == OPTION_URL)
                 text_add(&text, "URL: missing (ws:// or wss://HOST[:PORT][/PATH])");
             else
@@ -277,11 +294,14 @@ enum options_result options_parse(enum command command, int argc, char **argv, s
             return OPTIONS_BAD;
         }
     }
-    out->service.ws.linger_ms = out->service.stream.linger_ms;
-    out->service.ws.close_timeout_ms = 5000; /* docs/protocol.md section 5 */
-    out->service.ws.stall_ms = out->service.relay.half_closed_ms;
+    finish_ws(&out->service.ws, &out->service.relay, out);
     return command & (COMMAND_TUNNEL | COMMAND_STDIO | COMMAND_PROBE) ? finish_tunnel(out, &text)
                                                                       : finish_server(out, &text);
+}
+
+void options_forget(struct settings *s)
+{
+    arena_clear(&s->arena);
 }
 
 void options_print(enum command command, FILE *out)

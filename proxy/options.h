@@ -1,8 +1,9 @@
-/* The flags of every subcommand. One table in options.c says each flag's name, kind, default and
- * help; parsing, --help and the TIDEGATE_... environment variables all come from it.
+/* The flags of every subcommand. One table (option_table.c) says each flag's name, kind, default
+ * and help; parsing, --help, the TIDEGATE_... environment variables and the keys of the
+ * configuration file all come from it.
  *
- * A flag on the command line wins over the environment, which wins over the default. To add a flag:
- * a member below, a line in the table. */
+ * A flag on the command line wins over the environment, which wins over the file, which wins over
+ * the default. To add a flag: a member below, a line in the table. */
 #ifndef TIDEGATE_OPTIONS_H
 #define TIDEGATE_OPTIONS_H
 
@@ -20,18 +21,22 @@ enum command { /* bits: a flag may belong to several */
                COMMAND_PROBE = 16,
 };
 
-/* Copies of what was given, in the order it was given. */
-struct path_list {
-    unsigned count;
-    const char *items[TLS_PAIRS_MAX];
-    char text[8192]; /* all of them, each terminated */
-    size_t used;
+#define OPTION_MAX 128 /* rows of the table */
+
+enum option_source { OPTION_DEFAULT, OPTION_IN_FILE, OPTION_IN_ENVIRONMENT, OPTION_ON_LINE };
+
+/* Where the value of an option comes from. */
+struct option_origin {
+    enum option_source source;
+    unsigned line; /* OPTION_IN_FILE */
 };
 
 struct settings {
+    struct arena arena; /* what the rest points to, unless argv and the environment have it */
+    struct option_origin origins[OPTION_MAX]; /* by row */
     struct service_config service;
     struct server_config server; /* serve, demo */
-    struct path_list tls_certs, tls_keys;
+    struct word_list tls_certs, tls_keys;
     struct tunnel_config tunnel; /* tunnel, stdio, probe */
     unsigned log_level;          /* enum log_level */
     unsigned log_format;         /* enum log_format */
@@ -44,9 +49,12 @@ enum options_result { OPTIONS_OK, OPTIONS_HELP, OPTIONS_BAD };
 
 /* Reads the arguments behind the subcommand's name. OPTIONS_HELP if --help is among them;
  * OPTIONS_BAD with one line for people in `problem` that says what is wrong where, and what would
- * be right. `out` holds pointers into itself and into `argv` and the environment. */
+ * be right. `out` holds pointers into itself and into `argv` and the environment; options_forget
+ * gives back what it owns, whatever the result. */
 enum options_result options_parse(enum command command, int argc, char **argv, struct settings *out,
                                   char problem[OPTIONS_PROBLEM_MAX]);
+
+void options_forget(struct settings *s);
 
 /* The flags of a subcommand, one or two lines each. */
 void options_print(enum command command, FILE *out);

@@ -29,6 +29,7 @@ struct demo {
     struct loop *loop;
     struct server *server;
     struct demo_backend *backend;
+    struct backend_address where; /* it is */
     struct timeline timeline;
     struct address proxy;
     struct exchange exchanges[2]; /* with half-close, and without */
@@ -228,8 +229,10 @@ static bool set_up(struct demo *d, char *problem, size_t problem_size)
     if (demo_backend_start(d->loop, &d->timeline, on_backend_over, d, &d->backend, problem,
                            problem_size) < 0)
         return false;
-    config->backend.address = (struct address){.kind = ADDRESS_TCP, .host = "127.0.0.1"};
-    config->backend.address.port = demo_backend_port(d->backend);
+    config->defaults.backends.items = &d->where;
+    config->defaults.backends.count = 1;
+    d->where.address = (struct address){.kind = ADDRESS_TCP, .host = "127.0.0.1"};
+    d->where.address.port = demo_backend_port(d->backend);
     if (server_start(d->loop, config, &observer, &d->server, problem, problem_size) < 0)
         return false;
     return find_proxy(d);

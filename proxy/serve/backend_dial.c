@@ -81,11 +81,12 @@ static void secure(struct backend_dial *b)
     struct scheduler *s = loop_scheduler(b->loop);
     struct tls_duplex_options options = {
         .config = b->tls,
-        .host = b->config->backend.address.host,
+        .host = b->config->defaults.backends.items[0].address.host,
         .linger_ms = service->stream.linger_ms,
-        .keeps_lower_open = b->config->backend_tls_finish == BACKEND_TLS_NOTIFY,
+        .keeps_lower_open = b->config->defaults.backend_tls_finish == BACKEND_TLS_NOTIFY,
         .on_open = on_secure,
     };
+    uint64_t timeout_ms = b->config->defaults.connect_timeout_ms;
     uint64_t used_ms = loop_now_ms(b->loop) - b->started_ms;
 
     b->secure = tls_duplex_new(s, b->stream, &options);
@@ -95,8 +96,7 @@ static void secure(struct backend_dial *b)
         tell_failure(b, cause);
         return;
     }
-    deadline_set(s, &b->timeout,
-                 used_ms < service->connect_timeout_ms ? service->connect_timeout_ms - used_ms : 0);
+    deadline_set(s, &b->timeout, used_ms < timeout_ms ? timeout_ms - used_ms : 0);
     duplex_own(b->secure, &events, b);
     duplex_resume(b->secure);
 }
@@ -132,8 +132,9 @@ backend_dial_start(struct loop *l, const struct server_config *config, struct tl
     b->owner = owner;
     b->started_ms = loop_now_ms(l);
     deadline_init(&b->timeout, on_timeout);
-    b->connect = connect_start(l, &config->backend.address, config->service->connect_timeout_ms,
-                               &config->service->stream, on_connected, b);
+    b->connect = connect_start(l, &config->defaults.backends.items[0].address,
+                               config->defaults.connect_timeout_ms, &config->service->stream,
+                               on_connected, b);
     if (b->connect == NULL) {
         free(b);
         return NULL;

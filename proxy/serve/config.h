@@ -1,24 +1,42 @@
 /* What `tidegate serve` is told to do, beside what it shares with the tunnel. Filled in by
- * options.c, read-only afterwards; outlives the server and everything that it starts. */
+ * options.c and config_file.c, read-only afterwards. Everything in it lives as long as the struct
+ * settings (options.h) that it is a part of. */
 #ifndef TIDEGATE_SERVE_CONFIG_H
 #define TIDEGATE_SERVE_CONFIG_H
 
 #include "../service/config.h"
 #include "tls_config.h"
+#include "word_list.h"
 
 struct backend_address {
     struct address address;
     bool is_tls;
 };
 
+#define BACKENDS_MAX 64
+
+struct backend_list {
+    size_t count;
+    struct backend_address *items; /* in the arena of the settings */
+};
+
 /* How our side of a TLS backend ends: the order of the words of --backend-tls-finish. */
 enum { BACKEND_TLS_NOTIFY_FIN, BACKEND_TLS_NOTIFY };
 
-struct server_config {
-    const struct service_config *service;
-    struct backend_address backend;
+/* Everything that can differ from route to route. The top level of the settings has one, which each
+ * route starts from. */
+struct route_settings {
+    struct backend_list backends;
     struct tls_client_options backend_tls;
     unsigned backend_tls_finish;
+    uint64_t connect_timeout_ms;
+    struct relay_limits relay;
+    struct ws_duplex_config ws;
+};
+
+struct server_config {
+    const struct service_config *service;
+    struct route_settings defaults;
     struct tls_server_options tls; /* without pairs clients come without TLS */
     uint64_t handshake_timeout_ms;
 };

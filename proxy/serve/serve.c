@@ -22,11 +22,12 @@ static int start(void *arg, struct loop *l, struct service **out, char *problem,
                  size_t problem_size)
 {
     struct serve *s = arg;
+    const struct route_settings *route = &s->config->defaults;
 
-    if (s->config->backend.address.kind == ADDRESS_UNIX)
+    if (route->backends.items[0].address.kind == ADDRESS_UNIX)
         log_line(LOG_WARN, "the backend is a unix socket: it cannot be told of a reset, an aborted "
                            "connection looks like an ended one");
-    if (s->config->backend.is_tls && s->config->backend_tls.is_insecure)
+    if (route->backends.items[0].is_tls && route->backend_tls.is_insecure)
         log_line(LOG_WARN, "--backend-insecure: the backend's certificate is not checked, anybody "
                            "in between can read and change everything");
     int status = server_start(l, s->config, NULL, &s->server, problem, problem_size);

@@ -75,8 +75,8 @@ static int set_up_tls(struct server *s, const struct server_config *config, stru
 
     if (config->tls.pair_count > 0)
         status = load_certificate(config, &s->tls, problem);
-    if (status == 0 && config->backend.is_tls)
-        status = tls_config_new_client(&config->backend_tls, &s->backend_tls, problem);
+    if (status == 0 && config->defaults.backends.items[0].is_tls)
+        status = tls_config_new_client(&config->defaults.backend_tls, &s->backend_tls, problem);
     s->host.tls = s->tls;
     s->host.backend_tls = s->backend_tls;
     return status;
@@ -107,7 +107,7 @@ int server_start(struct loop *l, const struct server_config *config,
     }
     s->host.loop = l;
     s->host.config = config;
-    name_backend(s, &config->backend);
+    name_backend(s, &config->defaults.backends.items[0]);
     if (observer != NULL)
         s->host.observer = *observer;
     int status = set_up_tls(s, config, &t);

@@ -149,7 +149,7 @@ static struct duplex *upgrade(struct session *s)
     duplex_pause(s->client);
     send_101(s);
     ws = ws_duplex_new(loop_scheduler(s->host->loop), s->client, WS_SERVER, s->carrier,
-                       &s->host->config->service->ws, s->opening->early.bytes);
+                       &s->host->config->defaults.ws, s->opening->early.bytes);
     if (ws == NULL)
         duplex_abort(s->client, cause_at(CAUSE_NO_MEMORY, CAUSE_AT_PROXY));
     s->client = NULL;
@@ -209,7 +209,7 @@ static void on_dialled(void *owner, const struct backend_dial_result *result)
         return;
     }
     relay_start(&s->relay, loop_scheduler(s->host->loop), ws, backend,
-                &s->host->config->service->relay, on_relay_done);
+                &s->host->config->defaults.relay, on_relay_done);
 }
 
 /* ---- the request ---- */
