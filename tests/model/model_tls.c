@@ -18,8 +18,8 @@ bool model_tls_init(struct tls_config *configs[2])
     configs[MODEL_TLS_CLIENT] = configs[MODEL_TLS_SERVER] = NULL;
     bool is_good = tls_certs_make(&certs);
     struct tls_client_options client = {.ca_file = certs.ca, .speaks_http = true};
-    struct tls_server_options server = {.cert_file = certs.good,
-                                        .key_file = certs.key,
+    struct tls_server_options server = {.pairs = {{certs.good, certs.key}},
+                                        .pair_count = 1,
                                         .plain_answer = {(uint8_t *)answer, sizeof answer - 1}};
     is_good = is_good &&
               tls_config_new_client(&client, &configs[MODEL_TLS_CLIENT], &problem) == 0 &&

@@ -436,6 +436,7 @@ static void flow(struct world *w)
         for (int i = 0; i < 2; i++)
             party_close_if_complete(&w->party[i]);
         scheduler_run_tasks(&w->scheduler);
+        is_moving |= scheduler_has_tasks(&w->scheduler);
     }
 }
 
@@ -552,9 +553,9 @@ static const char *world_end(struct world *w)
 {
     for (int i = 0; i < 2; i++)
         memory_pipe_break(&w->pipe[i], CAUSE_LOST);
-    scheduler_run_tasks(&w->scheduler);
+    flow(w);
     scheduler_advance(&w->scheduler, w->scheduler.now_ms + 2 * LINGER_MS);
-    scheduler_run_tasks(&w->scheduler);
+    flow(w);
     const char *problem = check_safety(w);
     for (int i = 0; i < 2; i++) {
         memory_pipe_clear(&w->pipe[i]);

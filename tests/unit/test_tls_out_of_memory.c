@@ -107,7 +107,8 @@ static void load_settings(void)
     struct tls_config *config = NULL;
     struct tls_client_options client = {
         .ca_file = certs.ca, .pin_sha256 = certs.pin, .speaks_http = true};
-    struct tls_server_options server = {.cert_file = certs.good, .key_file = certs.key};
+    struct tls_server_options server = {
+        .pairs = {{certs.good, certs.key}, {certs.no_names, certs.key}}, .pair_count = 2};
     text_init(&problem, buffer, sizeof buffer);
     int status = tls_config_new_server(&server, &config, &problem);
     check_loaded(status, config, &problem);
