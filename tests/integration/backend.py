@@ -69,6 +69,8 @@ class BackendConnection:
         state is CLOSED and not CLOSE_WAIT, as it would be after a FIN while we may still send."""
         if self.sock.family == socket.AF_UNIX or self._has_finished:
             return False
+        if not isinstance(self.sock, socket.socket):  # TLS has said so, whatever TCP does behind it
+            return False
         return self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSED
 
     def read_to_end(self, pause: float = 0.0, size: int = 262144) -> str:
@@ -167,7 +169,7 @@ Script = Callable[[BackendConnection], None]
 
 
 class Backend:
-    """A listening socket, TCP or unix. Without a script, tests take the connections with accept();
+    """A listening socket, TCP or unix (tls.py has TLS). Without a script, tests take the connections with accept();
     with one, each connection runs it on a thread of its own."""
 
     def __init__(
@@ -209,11 +211,14 @@ class Backend:
             if self.sndbuf:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.sndbuf)
             sock.settimeout(60)
-            connection = BackendConnection(sock)
-            self.connections.append(connection)
-            if self._script:
-                threading.Thread(target=self._run_script, args=(connection,), daemon=True).start()
-            self._accepted.put(connection)
+            self._take(sock)
+
+    def _take(self, sock: socket.socket) -> None:
+        connection = BackendConnection(sock)
+        self.connections.append(connection)
+        if self._script:
+            threading.Thread(target=self._run_script, args=(connection,), daemon=True).start()
+        self._accepted.put(connection)
 
     def _run_script(self, connection: BackendConnection) -> None:
         assert self._script

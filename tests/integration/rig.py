@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import ssl
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,43 +13,85 @@ from typing import Any
 
 import pytest
 from backend import Backend, BackendConnection, Script, SlowToConnect
+from certificates import certificates
 from proxy import Proxy
 from support import dial
-from wsclient import WsClient, open_ws
+from tls import TlsBackend, TlsSocket, client_context
+from wsclient import WsClient
+
+# Marks of tests, or of whole modules: how clients, tunnels and proxies of the test speak to each other.
+over_both = pytest.mark.parametrize("rig", ["ws", "wss"], indirect=True)
+over_wss = pytest.mark.parametrize("rig", ["wss"], indirect=True)
 
 
 class Rig:
     """What one test has started. finish() ends it all and checks that the proxies are clean."""
 
-    def __init__(self) -> None:
+    def __init__(self, scheme: str = "ws") -> None:
+        """`scheme`: with "wss" every proxy has a certificate, and all that is dialled here trusts it."""
+        self.scheme = scheme
+        self.is_secure = scheme == "wss"
         self.directory = Path(tempfile.mkdtemp(prefix="tidegate-"))  # short: unix socket paths are
         self.backends: list[Backend] = []
         self.proxies: list[Proxy] = []
         self.clients: list[WsClient] = []
 
     def backend(self, kind: str = "tcp", script: Script | None = None, **options: Any) -> Backend:
+        """`kind`: tcp, unix or tls; the last one takes `context`, too."""
         directory = self.directory / f"backend{len(self.backends)}"
         directory.mkdir()
-        self.backends.append(Backend(kind, directory, script, **options))
+        if kind == "tls":
+            self.backends.append(TlsBackend(directory, script, **options))
+        else:
+            self.backends.append(Backend(kind, directory, script, **options))
         return self.backends[-1]
 
     def proxy(self, backend: Backend | str, *flags: str, **options: Any) -> Proxy:
-        """--linger is short, so that a test which leaves a peer hanging ends soon; say it to change it."""
+        """--linger is short, so that a test which leaves a peer hanging ends soon; say it to change it. A
+        backend on TLS is believed, unless it is given as an address."""
         where = backend if isinstance(backend, str) else backend.address
         if not any(flag.startswith("--linger") for flag in flags):
             flags = ("--linger", "2s", *flags)
+        if self.is_secure and "--tls-cert" not in flags:
+            flags = (*certificates().serve_flags(), *flags)
+        if isinstance(backend, TlsBackend) and not {"--backend-ca", "--backend-insecure"} & set(flags):
+            flags = (*flags, "--backend-ca", certificates().ca)
         self.proxies.append(Proxy(where, *flags, **options))
         return self.proxies[-1]
 
+    def url(self, address: str) -> str:
+        return f"{self.scheme}://{address}/"
+
+    def trust(self) -> list[str]:
+        """The flags with which tunnel, stdio and probe believe a proxy."""
+        return ["--ca-file", certificates().ca] if self.is_secure else []
+
+    def secure(self, sock: socket.socket, context: ssl.SSLContext | None = None) -> socket.socket:
+        """With TLS on it, if that is how a proxy wants it."""
+        if not self.is_secure:
+            return sock
+        try:
+            return TlsSocket(sock, context or client_context())  # type: ignore[return-value]
+        except BaseException:
+            sock.close()
+            raise
+
     def client(self, proxy: Proxy | str, carrier: str = "extension", **options: Any) -> WsClient:
-        where = proxy if isinstance(proxy, str) else proxy.address
-        self.clients.append(open_ws(where, carrier, **options))
+        client = self.dial(proxy, carrier, **options)
+        client.handshake()
+        return client
+
+    def dial(
+        self, proxy: Proxy | str, carrier: str = "plain", *, context: ssl.SSLContext | None = None, **options: Any
+    ) -> WsClient:
+        """A client that has not sent its request."""
+        sock = dial(proxy if isinstance(proxy, str) else proxy.address, **options)
+        self.clients.append(WsClient(self.secure(sock, context), carrier))
         return self.clients[-1]
 
-    def dial(self, proxy: Proxy | str, carrier: str = "plain", **options: Any) -> WsClient:
-        """A client that has not shaken hands."""
-        where = proxy if isinstance(proxy, str) else proxy.address
-        self.clients.append(WsClient(dial(where, **options), carrier))
+    def dial_bare(self, proxy: Proxy, **options: Any) -> WsClient:
+        """Without TLS, whatever the proxy wants."""
+        self.clients.append(WsClient(dial(proxy.address, **options)))
         return self.clients[-1]
 
     def pair(
@@ -73,8 +116,8 @@ class Rig:
 
 
 @pytest.fixture
-def rig() -> Iterator[Rig]:
-    r = Rig()
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    r = Rig(getattr(request, "param", "ws"))
     try:
         yield r
     finally:

@@ -19,7 +19,6 @@ from backend import Backend, answer_at_end, echo
 from proxy import Proxy
 from rig import Rig
 from support import MIB, PATIENCE, default_binary, payload, reset, sha256, wait_until
-from tunnel import url_of
 from wsclient import HALF_CLOSE_CARRIERS
 from wsserver import peer, scripted_server
 
@@ -33,15 +32,18 @@ both_carriers = pytest.mark.parametrize("carrier", HALF_CLOSE_CARRIERS)
 class Starter:
     """Starts stdio and probe, and sees to it that none is left."""
 
-    def __init__(self) -> None:
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
         self.processes: list[Process] = []
 
     def __call__(self, server: str, *flags: str, command: str = "stdio", **options: Any) -> Process:
-        url = server if "://" in server else url_of(server)
+        url = server if "://" in server else self.rig.url(server)
         env = {k: v for k, v in os.environ.items() if not k.startswith("TIDEGATE")}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         if "--linger" not in flags:
             flags = ("--linger", "1s", *flags)
+        if url.startswith("wss:"):
+            flags = (*self.rig.trust(), *flags)
         arguments = [default_binary(), command, *flags, url]
         self.processes.append(subprocess.Popen(arguments, env=env, **{**pipes, **options}))
         return self.processes[-1]
@@ -60,8 +62,8 @@ class Starter:
 
 
 @pytest.fixture
-def stdio() -> Iterator[Starter]:
-    starter = Starter()
+def stdio(rig: Rig) -> Iterator[Starter]:
+    starter = Starter(rig)
     try:
         yield starter
     finally:

@@ -4,70 +4,17 @@ can end each direction by itself, with or without close_notify."""
 from __future__ import annotations
 
 import errno
-import functools
 import socket
 import ssl
-import subprocess
-import tempfile
 import threading
 from pathlib import Path
 from typing import Any
 
-from backend import Backend, BackendConnection
-from proxy import Proxy
-from rig import Rig
-from support import dial
-from wsclient import WsClient
+from backend import Backend
+from certificates import certificates
+from support import reset
 
-
-class Certificates:
-    """An authority, what it has signed, and one that nobody has."""
-
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="tidegate-tls-")
-        # Python 3.13 asks for all that RFC 5280 does.
-        Path(self._path("req.cnf")).write_text("[req]\ndistinguished_name=dn\n[dn]\n")
-        authority = (
-            "-addext", "basicConstraints=critical,CA:TRUE",
-            "-addext", "keyUsage=critical,keyCertSign,cRLSign",
-        )  # fmt: skip
-        self.ca = self._make("ca", "/CN=test authority", *authority)
-        self.key = self._path("server.key")
-        self.cert = self._make(
-            "server", "/CN=server", "-CA", self.ca, "-CAkey", self._path("ca.key"),
-            "-addext", "basicConstraints=critical,CA:FALSE", "-addext", "authorityKeyIdentifier=keyid",
-            "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
-        )  # fmt: skip
-        self.other_ca = self._make("other", "/CN=other authority", *authority)
-
-    def _path(self, name: str) -> str:
-        return str(Path(self._folder.name) / name)
-
-    def _make(self, name: str, subject: str, *arguments: str) -> str:
-        path = self._path(f"{name}.pem")
-        command = [
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-            "-config", self._path("req.cnf"), "-addext", "subjectKeyIdentifier=hash",
-            "-days", "30", "-subj", subject, "-keyout", self._path(f"{name}.key"), "-out", path, *arguments,
-        ]  # fmt: skip
-        subprocess.run(command, check=True, capture_output=True)
-        return path
-
-    def serve_flags(self) -> list[str]:
-        return ["--tls-cert", self.cert, "--tls-key", self.key]
-
-    def pin(self) -> str:
-        """What --pin-sha256 wants."""
-        script = (
-            f"openssl x509 -in {self.cert} -pubkey -noout | openssl pkey -pubin -outform der"
-            " | openssl dgst -sha256 -binary | openssl base64"
-        )
-        return subprocess.run(script, shell=True, check=True, capture_output=True, text=True).stdout.strip()
-
-
-@functools.cache
-def certificates() -> Certificates:
-    return Certificates()
+HEAD = 5  # bytes of a record before its content
 
 
 def client_context() -> ssl.SSLContext:
@@ -82,15 +29,27 @@ def server_context() -> ssl.SSLContext:
 
 class TlsSocket:
     """A TCP socket with TLS on it, as far as tests use sockets. recv() says b"" for close_notify;
-    an end of the connection without one is EPROTO. shutdown(SHUT_WR) is close_notify, then FIN."""
+    anything else that is no data is an OSError, EPROTO if TCP did not say which. shutdown(SHUT_WR) is
+    close_notify, then FIN."""
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext, is_server: bool = False) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        context: ssl.SSLContext,
+        is_server: bool = False,
+        *,
+        name: str | None = "localhost",
+        session: ssl.SSLSession | None = None,
+    ) -> None:
         self.raw = sock
         self.family = sock.family
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._lock = threading.Lock()
-        name = None if is_server else "localhost"
-        self.tls = context.wrap_bio(self._in, self._out, is_server, name)
+        self._unread = bytearray()  # from the network; ssl is given one record at a time
+        self._plain = bytearray()  # what one record had more than was asked for
+        self._unsent = b""  # sealed, and not taken by the kernel
+        self._lock = threading.Lock()  # for ssl and its two ends
+        self._send_lock = threading.Lock()
+        self.tls = context.wrap_bio(self._in, self._out, is_server, None if is_server else name, session)
         while True:
             try:
                 self.tls.do_handshake()
@@ -98,57 +57,101 @@ class TlsSocket:
                 return
             except ssl.SSLWantReadError:
                 self._flush()
-                self._fill()
+                self._next_record()
             except ssl.SSLError:
                 self._flush()  # the alert
                 raise
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.raw, name)
+    # ---- what a socket has ----
 
-    def _flush(self) -> None:
-        if data := self._out.read():
-            self.raw.sendall(data)
+    def fileno(self) -> int:
+        return self.raw.fileno()
 
-    def _fill(self) -> None:
-        if piece := self.raw.recv(262144):
-            self._in.write(piece)
-        else:
-            self._in.write_eof()
+    def getsockname(self) -> Any:
+        return self.raw.getsockname()
+
+    def getsockopt(self, *arguments: int) -> Any:
+        return self.raw.getsockopt(*arguments)
+
+    def setsockopt(self, *arguments: Any) -> None:
+        self.raw.setsockopt(*arguments)
+
+    def settimeout(self, seconds: float | None) -> None:
+        self.raw.settimeout(seconds)
+
+    def close(self) -> None:
+        """TCP only: the end of a file descriptor, not of a TLS connection."""
+        self.raw.close()
+
+    # ---- receiving ----
+
+    def _next_record(self) -> None:
+        """Moves one record from the network to ssl. Never more: what lies in ssl unread is in the way of
+        close_notify, and of nobody who asks the kernel whether there is something to read."""
+        while len(self._unread) < HEAD or len(self._unread) < HEAD + int.from_bytes(self._unread[3:5], "big"):
+            piece = self.raw.recv(262144)
+            if not piece:
+                raise OSError(errno.EPROTO, "the end without close_notify")
+            self._unread += piece
+        size = HEAD + int.from_bytes(self._unread[3:5], "big")
+        with self._lock:
+            self._in.write(self._unread[:size])
+        del self._unread[:size]
 
     def recv(self, size: int) -> bytes:
-        while True:
-            with self._lock:
-                try:
-                    return self.tls.read(size)
-                except ssl.SSLWantReadError:
-                    self._flush()
-                except ssl.SSLZeroReturnError:  # close_notify, when ours has been sent
+        while not self._plain:
+            try:
+                with self._lock:
+                    self._plain += self.tls.read(32768)
+                if not self._plain:
                     return b""
-                except ssl.SSLEOFError:
-                    raise OSError(errno.EPROTO, "the end without close_notify") from None
-            piece = self.raw.recv(262144)  # not under the lock: others may send meanwhile
+            except ssl.SSLWantReadError:
+                self._next_record()
+            except ssl.SSLZeroReturnError:  # close_notify, when ours has been sent
+                return b""
+            except ssl.SSLError as error:
+                raise OSError(errno.EPROTO, str(error)) from None
+        taken = bytes(self._plain[:size])
+        del self._plain[:size]
+        return taken
+
+    # ---- sending ----
+
+    def _flush(self) -> None:
+        """Raises TimeoutError with the rest kept, to be sent before anything else."""
+        with self._lock:
+            self._unsent += self._out.read()
+        while self._unsent:
+            self._unsent = self._unsent[self.raw.send(self._unsent) :]
+
+    def send(self, data: bytes) -> int:
+        """Takes some of it, once all that was taken before has left."""
+        with self._send_lock:
+            self._flush()
             with self._lock:
-                if piece:
-                    self._in.write(piece)
-                else:
-                    self._in.write_eof()
+                count = self.tls.write(data[:65536])
+            try:
+                self._flush()
+            except TimeoutError:
+                pass
+            return count
 
     def sendall(self, data: bytes) -> None:
-        for at in range(0, len(data), 65536):
-            with self._lock:
-                self.tls.write(data[at : at + 65536])
-                sealed = self._out.read()
-            self.raw.sendall(sealed)
+        with self._send_lock:
+            self._flush()
+            for at in range(0, len(data), 65536):
+                with self._lock:
+                    self.tls.write(data[at : at + 65536])
+                self._flush()
 
     def close_notify(self) -> None:
-        with self._lock:
-            try:
-                self.tls.unwrap()
-            except ssl.SSLWantReadError:  # the peer's is not there yet
-                pass
-            sealed = self._out.read()
-        self.raw.sendall(sealed)
+        with self._send_lock:
+            with self._lock:
+                try:
+                    self.tls.unwrap()
+                except ssl.SSLWantReadError:  # the peer's is not there yet
+                    pass
+            self._flush()
 
     def shutdown(self, how: int) -> None:
         if how == socket.SHUT_WR:
@@ -157,51 +160,31 @@ class TlsSocket:
 
 
 class TlsBackend(Backend):
-    """A backend on TLS. One that fails to shake hands is in `failures`."""
+    """A backend on TLS. What failed to shake hands is in `failures`."""
 
-    def __init__(self, directory: Path, context: ssl.SSLContext | None = None, **options: Any) -> None:
+    def __init__(self, directory: Path, *arguments: Any, context: ssl.SSLContext | None = None, **options: Any) -> None:
         self._context = context or server_context()
         self.failures: list[Exception] = []
-        super().__init__("tcp", directory, **options)
+        self._unsecured: list[socket.socket] = []
+        super().__init__("tcp", directory, *arguments, **options)
+        self.kind = "tls"
         self.address = f"tls://{self.address}"
 
-    def _run(self) -> None:
-        while True:
-            try:
-                sock, _ = self.sock.accept()
-            except OSError:
-                return
-            sock.settimeout(60)
-            try:
-                secure = TlsSocket(sock, self._context, is_server=True)
-            except (OSError, ssl.SSLError) as error:
-                self.failures.append(error)
-                sock.close()
-                continue
-            connection = BackendConnection(secure)  # type: ignore[arg-type]
-            self.connections.append(connection)
-            if self._script:
-                threading.Thread(target=self._run_script, args=(connection,), daemon=True).start()
-            self._accepted.put(connection)
+    def _take(self, sock: socket.socket) -> None:
+        self._unsecured.append(sock)
+        threading.Thread(target=self._secure, args=(sock,), daemon=True).start()
 
+    def _secure(self, sock: socket.socket) -> None:
+        try:
+            secure = TlsSocket(sock, self._context, is_server=True)
+        except OSError as error:  # ssl.SSLError is one
+            self.failures.append(error)
+            sock.close()
+        else:
+            super()._take(secure)  # type: ignore[arg-type]
+        self._unsecured.remove(sock)
 
-def tls_backend(rig: Rig, **options: Any) -> TlsBackend:
-    directory = rig.directory / f"backend{len(rig.backends)}"
-    directory.mkdir()
-    backend = TlsBackend(directory, **options)
-    rig.backends.append(backend)
-    return backend
-
-
-def dial_tls(rig: Rig, proxy: Proxy, carrier: str = "plain", **options: Any) -> WsClient:
-    """A wss client that has not sent its request."""
-    secure = TlsSocket(dial(proxy.address, **options), client_context())
-    client = WsClient(secure, carrier)  # type: ignore[arg-type]
-    rig.clients.append(client)
-    return client
-
-
-def open_wss(rig: Rig, proxy: Proxy, carrier: str = "extension", **options: Any) -> WsClient:
-    client = dial_tls(rig, proxy, carrier, **options)
-    client.handshake()
-    return client
+    def stop(self) -> None:
+        super().stop()
+        for sock in list(self._unsecured):
+            reset(sock)

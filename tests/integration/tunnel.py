@@ -22,13 +22,11 @@ class Tunnel(Program):
         return self.wait("failed", timeout=timeout)
 
 
-def url_of(address: str) -> str:
-    return f"ws://{address}/"
-
-
 def start_tunnel(rig: Rig, server: str, *flags: str, **options: Any) -> Tunnel:
     """`server`: an address, or a whole URL. The rig ends it and checks that it is clean."""
-    url = server if "://" in server else url_of(server)
+    url = server if "://" in server else rig.url(server)
+    if url.startswith("wss:") and not {"--ca-file", "--insecure"} & set(flags):
+        flags = (*rig.trust(), *flags)
     if not any(flag.startswith("--linger") for flag in flags):
         flags = ("--linger", "2s", *flags)
     tunnel = Tunnel(url, *flags, **options)

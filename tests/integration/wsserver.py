@@ -161,8 +161,10 @@ class WsPeer:
 
 
 def scripted_server(rig: Rig) -> Backend:
-    """A listener whose connections the test takes with `peer`."""
-    return rig.backend()
+    """A listener whose connections the test takes with `peer`; on TLS where the rig's proxies are."""
+    server = rig.backend("tls" if rig.is_secure else "tcp")
+    server.address = server.address.removeprefix("tls://")
+    return server
 
 
 def peer(server: Backend) -> WsPeer:

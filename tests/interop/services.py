@@ -14,7 +14,7 @@ from typing import Any
 from fronts import Front, find
 from rig import Rig
 from support import default_binary, free_port, open_files, wait_until
-from tunnel import start_tunnel, url_of
+from tunnel import start_tunnel
 
 TCP_LISTEN = "0A"  # in /proc/net/tcp
 
@@ -144,7 +144,7 @@ class World:
         if front:
             self.fronts.append(Front(front, server, self.folder))
             server = self.fronts[-1].address
-        return url_of(server)
+        return self.rig.url(server)
 
     def tunnel(self, service: Service, front: str = "") -> int:
         """The port that leads there through tunnel and proxy."""

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from typing import Protocol
 
+from certificates import certificates
 from proxy import Program, Proxy
 from support import free_port, wait_until
-from tunnel import Tunnel, url_of
+from tunnel import Tunnel
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "interop"))
 
@@ -64,18 +65,20 @@ class Pair:
 
     front = ""
     front_extra = ""
-    flags: tuple[str, ...] = ()
+    scheme = "ws"
+    proxy_flags: tuple[str, ...] = ()
+    tunnel_flags: tuple[str, ...] = ()
 
     def __init__(self, backend: str, folder: Path) -> None:
         self.programs: list[Program] = []
         self.fronts: list[Front] = []
         try:
-            self.programs.append(Proxy(backend, *self.flags))
+            self.programs.append(Proxy(backend, *self.proxy_flags))
             server = self.programs[0].address
             if self.front:
                 self.fronts.append(Front(self.front, server, folder, self.front_extra))
                 server = self.fronts[0].address
-            self.programs.append(Tunnel(url_of(server), *self.flags))
+            self.programs.append(Tunnel(f"{self.scheme}://{server}/", *self.tunnel_flags))
         except BaseException:
             self.kill()
             raise
@@ -95,6 +98,15 @@ class Pair:
             program.kill()
         for front in self.fronts:
             front.stop()
+
+
+class PairOverWss(Pair):
+    scheme = "wss"
+
+    def __init__(self, backend: str, folder: Path) -> None:
+        self.proxy_flags = tuple(certificates().serve_flags())
+        self.tunnel_flags = ("--ca-file", certificates().ca)
+        super().__init__(backend, folder)
 
 
 class PairThroughNginx(Pair):
@@ -148,6 +160,7 @@ class Haproxy(OtherRelay):
 WAYS: dict[str, type[Direct | Pair | OtherRelay]] = {
     "plain": Direct,
     "tidegate": Pair,
+    "wss": PairOverWss,
     "nginx": PairThroughNginx,
     "nginx-subprotocol": PairThroughNginxSubprotocol,
     "socat": Socat,
