@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "integration"))
 from backend import echo  # noqa: E402
 from rig import Rig  # noqa: E402
 from support import dial, open_files, wait_until  # noqa: E402
-from tls import certificates, client_context, open_wss  # noqa: E402
+from tls import client_context  # noqa: E402
 
 SECOND_NS = 1_000_000_000
 SO_TIMESTAMPNS = 35  # asm-generic/socket.h
@@ -49,8 +49,8 @@ def stamp(sock: socket.socket) -> int:
 
 
 def round_trips(rig: Rig, count: int) -> tuple[list[float], float]:
-    proxy = rig.proxy(rig.backend(script=echo), *certificates().serve_flags())
-    client = open_wss(rig, proxy, "plain")
+    proxy = rig.proxy(rig.backend(script=echo))
+    client = rig.client(proxy, "plain")
     before = len(open_files(proxy.pid))
     strangers = [dial(proxy.address) for _ in range(count)]
     wait_until(lambda: len(open_files(proxy.pid)) == before + count, "all accepted")
@@ -80,7 +80,7 @@ def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 500
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    rig = Rig()
+    rig = Rig("wss")
     try:
         times, whole = round_trips(rig, count)
     finally:

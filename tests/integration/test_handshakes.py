@@ -10,9 +10,9 @@ from pathlib import Path
 
 from backend import echo
 from proxy import Proxy
-from rig import Rig
+from rig import Rig, over_wss
 from support import dial, open_files, wait_until
-from tls import certificates, client_context, open_wss
+from tls import client_context
 from wsclient import PING, frame
 
 SO_TIMESTAMPNS = 35  # asm-generic/socket.h
@@ -46,11 +46,12 @@ def stop(proxy: Proxy) -> None:
     wait_until(lambda: stat.read_text().rsplit(") ", 1)[1].startswith("T"), "stopped")
 
 
+@over_wss
 def test_57_many_handshakes_do_not_keep_an_open_connection_waiting(rig: Rig) -> None:
     """The proxy finds a ping and 150 handshakes at once, the ping last. What it answers is put in order
     by the kernel."""
-    proxy = rig.proxy(rig.backend(script=echo), *certificates().serve_flags())
-    client = open_wss(rig, proxy, "plain")
+    proxy = rig.proxy(rig.backend(script=echo))
+    client = rig.client(proxy, "plain")
     before = len(open_files(proxy.pid))
     strangers = [dial(proxy.address) for _ in range(150)]
     wait_until(lambda: len(open_files(proxy.pid)) == before + len(strangers), "all accepted")
