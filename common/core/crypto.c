@@ -3,11 +3,11 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <mbedtls/base64.h>
+#include <mbedtls/constant_time.h>
 #include <mbedtls/ctr_drbg.h>
 #include <mbedtls/entropy.h>
 #include <mbedtls/md.h>
@@ -102,6 +102,62 @@ int crypto_base64_decode(const char *text, size_t len, uint8_t *out, size_t size
     if (r != 0)
         *out_len = 0;
     return r == 0 ? 0 : r == MBEDTLS_ERR_BASE64_BUFFER_TOO_SMALL ? -ENOSPC : -EINVAL;
+}
+
+static const char url_alphabet[] =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+int crypto_base64url_encode(const void *data, size_t len, char *out, size_t size)
+{
+    const uint8_t *bytes = data;
+    size_t used = 0;
+    unsigned bits = 0, count = 0; /* not written yet: the last `count` of `bits` */
+
+    if (len > SIZE_MAX / 8 || size <= (len * 8 + 5) / 6)
+        return -ENOSPC;
+    for (size_t i = 0; i < len; i++) {
+        bits = (bits << 8 | bytes[i]) & 0xFFFF;
+        count += 8;
+        for (; count >= 6; count -= 6)
+            out[used++] = url_alphabet[bits >> (count - 6) & 63];
+    }
+    if (count > 0)
+        out[used++] = url_alphabet[bits << (6 - count) & 63];
+    out[used] = '\0';
+    return 0;
+}
+
+int crypto_base64url_decode(const char *text, size_t len, uint8_t *out, size_t size,
+                            size_t *out_len)
+{
+    size_t used = 0;
+    unsigned bits = 0, count = 0; /* not written yet: the last `count` of `bits` */
+
+    *out_len = 0;
+    if (len % 4 == 1)
+        return -EINVAL;
+    for (size_t i = 0; i < len; i++) {
+        const char *at = text[i] != '\0' ? strchr(url_alphabet, text[i]) : NULL;
+        if (at == NULL)
+            return -EINVAL;
+        bits = (bits << 6 | (unsigned)(at - url_alphabet)) & 0xFFFF;
+        count += 6;
+        if (count < 8)
+            continue;
+        if (used == size)
+            return -ENOSPC;
+        count -= 8;
+        out[used++] = (uint8_t)(bits >> count & 0xFF);
+    }
+    if ((bits & ((1U << count) - 1)) != 0)
+        return -EINVAL;
+    *out_len = used;
+    return 0;
+}
+
+bool crypto_equal(const void *a, const void *b, size_t len)
+{
+    return mbedtls_ct_memcmp(a, b, len) == 0;
 }
 
 void crypto_hex(const uint8_t *data, size_t len, char *out)

@@ -5,6 +5,7 @@
 #ifndef TIDEGATE_CRYPTO_H
 #define TIDEGATE_CRYPTO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,18 @@ int crypto_base64_encode(const void *data, size_t len, char *out, size_t size);
 
 /* Strict decode; `*out_len` bytes. 0, -EINVAL if it is not base64, -ENOSPC. */
 int crypto_base64_decode(const char *text, size_t len, uint8_t *out, size_t size, size_t *out_len);
+
+/* The URL-safe alphabet without padding (RFC 4648 section 5), terminated. 0, or -ENOSPC. */
+int crypto_base64url_encode(const void *data, size_t len, char *out, size_t size);
+
+/* Strict decode: no padding, no other character, and no second spelling of the same bytes (the bits
+ * that are left over must be 0). `*out_len` bytes. 0, -EINVAL or -ENOSPC. */
+int crypto_base64url_decode(const char *text, size_t len, uint8_t *out, size_t size,
+                            size_t *out_len);
+
+/* Whether two runs of bytes are equal, in a time that depends on `len` alone: for what a peer must
+ * not find out piece by piece. */
+bool crypto_equal(const void *a, const void *b, size_t len);
 
 /* Unpredictable bytes from a CSPRNG seeded by the system. 0 or -EIO. Any length. */
 int crypto_random(void *out, size_t len);

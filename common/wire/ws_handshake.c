@@ -243,7 +243,7 @@ static const struct {
     const char *fields; /* that this status demands, beside the usual ones */
 } refusals[] = {
     {400, "Bad Request", ""},
-    {401, "Unauthorized", ""},
+    {401, "Unauthorized", "WWW-Authenticate: Bearer\r\n"},
     {403, "Forbidden", ""},
     {404, "Not Found", ""},
     {405, "Method Not Allowed", "Allow: GET\r\n"},

@@ -192,12 +192,75 @@ static void test_child_does_not_repeat_its_parent(void **state)
     close(fds[1]);
 }
 
+/* RFC 4648 sections 5 and 10: the same as base64, in another alphabet, without padding. */
+static void test_base64url(void **state)
+{
+    (void)state;
+    uint8_t bytes[64], back[64];
+    char text[96], standard[96];
+    size_t len;
+    for (size_t n = 0; n <= sizeof(bytes); n++) {
+        for (size_t i = 0; i < n; i++)
+            bytes[i] = (uint8_t)(0xFF - 37 * i * n);
+        size_t size = n / 3 * 4 + (n % 3 * 8 + 5) / 6 + 1;
+        assert_int_equal(crypto_base64url_encode(bytes, n, text, size), 0);
+        assert_int_equal(strlen(text), size - 1);
+        assert_int_equal(crypto_base64_encode(bytes, n, standard, sizeof(standard)), 0);
+        standard[strcspn(standard, "=")] = '\0';
+        for (char *c = standard; *c != '\0'; c++)
+            *c = *c == '+' ? '-' : *c == '/' ? '_' : *c;
+        assert_string_equal(text, standard);
+        assert_int_equal(crypto_base64url_encode(bytes, n, standard, size - 1), -ENOSPC);
+        assert_int_equal(crypto_base64url_decode(text, size - 1, back, n, &len), 0);
+        assert_int_equal(len, n);
+        assert_memory_equal(bytes, back, n);
+        if (n > 0)
+            assert_int_equal(crypto_base64url_decode(text, size - 1, back, n - 1, &len), -ENOSPC);
+    }
+    assert_int_equal(crypto_base64url_encode("", 0, text, 0), -ENOSPC);
+}
+
+static void test_base64url_has_one_spelling(void **state)
+{
+    (void)state;
+    static const char *const cases[] = {
+        "A",    "AB",   "AAB",  "AAAAA", "AA==",  "AAA=",   "A A",  "AA\n",
+        "AA+A", "AA/A", "AA.A", "=",     "AA\0A", "AA\xC3", "AAA\r"};
+    for (size_t i = 0; i < array_count(cases); i++) {
+        uint8_t out[16];
+        size_t size = i == 12 ? 4 : strlen(cases[i]), len = 99;
+        if (crypto_base64url_decode(cases[i], size, out, sizeof(out), &len) != -EINVAL)
+            fail_msg("\"%s\" was taken", cases[i]);
+        assert_int_equal(len, 0);
+    }
+}
+
+static void test_equal(void **state)
+{
+    (void)state;
+    uint8_t a[32], b[32];
+    for (size_t i = 0; i < sizeof(a); i++)
+        a[i] = b[i] = (uint8_t)i;
+    assert_true(crypto_equal(a, b, sizeof(a)));
+    assert_true(crypto_equal(a, b, 0));
+    for (size_t i = 0; i < sizeof(a); i++) {
+        for (unsigned bit = 0; bit < 8; bit++) {
+            b[i] = (uint8_t)(b[i] ^ 1U << bit);
+            assert_false(crypto_equal(a, b, sizeof(a)));
+            b[i] = a[i];
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sha1),
         cmocka_unit_test(test_sha256),
         cmocka_unit_test(test_base64),
+        cmocka_unit_test(test_base64url),
+        cmocka_unit_test(test_base64url_has_one_spelling),
+        cmocka_unit_test(test_equal),
         cmocka_unit_test(test_base64_is_strict),
         cmocka_unit_test(test_84_masking_keys_are_fresh),
         cmocka_unit_test(test_random_takes_any_length),
