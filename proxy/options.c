@@ -210,17 +210,46 @@ static void finish_ws(struct ws_duplex_config *ws, const struct relay_limits *re
     ws->stall_ms = relay->half_closed_ms;
 }
 
+static bool is_given(const struct settings *s, const char *name)
+{
+    for (size_t i = 0; i < option_table_count; i++)
+        if (s->origins[i].source != OPTION_DEFAULT && strcmp(option_table[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* A certificate of ours for where we are the client. */
+static bool is_pair(const struct tls_pair_files *pair, const char *names, struct text *problem)
+{
+    bool is_good = (pair->cert_file == NULL) == (pair->key_file == NULL);
+
+    if (!is_good)
+        text_addf(problem, "%s: give both or none", names);
+    return is_good;
+}
+
 static enum options_result finish_server(struct settings *s, struct text *problem)
 {
     struct tls_server_options *tls = &s->server.tls;
 
     s->server.service = &s->service;
+    if (!is_pair(&s->server.defaults.backend_tls.pair, "--backend-cert and --backend-key", problem))
+        return OPTIONS_BAD;
     finish_ws(&s->server.defaults.ws, &s->server.defaults.relay, s);
     if (s->tls_certs.count != s->tls_keys.count || s->tls_certs.count > TLS_PAIRS_MAX) {
         text_addf(problem,
                   "--tls-cert and --tls-key: %zu of one and %zu of the other (each "
                   "certificate needs its key, %d of them at most)",
                   s->tls_certs.count, s->tls_keys.count, TLS_PAIRS_MAX);
+        return OPTIONS_BAD;
+    }
+    if (tls->client_ca_file == NULL && is_given(s, "client-verify")) {
+        text_add(problem, "--client-verify: needs --client-ca, by which certificates are verified");
+        return OPTIONS_BAD;
+    }
+    if (tls->client_ca_file != NULL && s->tls_certs.count == 0) {
+        text_add(problem, "--client-ca: needs --tls-cert and --tls-key (without TLS no client has "
+                          "a certificate)");
         return OPTIONS_BAD;
     }
     tls->pair_count = s->tls_certs.count;
@@ -240,6 +269,8 @@ static enum options_result finish_tunnel(struct settings *s, struct text *proble
     d->ws = &s->service.ws;
     d->stream = &s->service.stream;
     d->tls_options.speaks_http = true;
+    if (!is_pair(&d->tls_options.pair, "--client-cert and --client-key", problem))
+        return OPTIONS_BAD;
     if (!d->proxy.is_set && http_proxy_from_environment(&d->url, &d->proxy, &name, &why) != 0) {
         text_addf(problem, "%s in the environment: %s", name, why);
         return OPTIONS_BAD;

@@ -124,6 +124,17 @@ void tls_config_free(struct tls_config *c)
     free(c);
 }
 
+/* A bundle with a certificate that this library cannot read is still good for the others. */
+static int load_authorities(struct tls_config *c, const char *file, struct text *problem)
+{
+    int error = mbedtls_x509_crt_parse_file(&c->authorities, file);
+    if (error < 0 || c->authorities.raw.p == NULL)
+        return tls_internal_fail_file(problem, "CA file", file,
+                                      error < 0 ? error : MBEDTLS_ERR_X509_INVALID_FORMAT);
+    mbedtls_ssl_conf_ca_chain(&c->ssl, &c->authorities, NULL);
+    return 0;
+}
+
 static int refuse_setting(struct text *problem, int error)
 {
     text_add(problem, "TLS could not be set up: ");
@@ -132,6 +143,16 @@ static int refuse_setting(struct text *problem, int error)
 }
 
 /* ---- servers ---- */
+
+static int ask_clients(struct tls_config *c, const struct tls_server_options *o,
+                       struct text *problem)
+{
+    c->asks_clients = true;
+    c->takes_clients_without = o->client_verify == TLS_CLIENT_OPTIONAL;
+    mbedtls_ssl_conf_authmode(&c->ssl, c->takes_clients_without ? MBEDTLS_SSL_VERIFY_OPTIONAL
+                                                                : MBEDTLS_SSL_VERIFY_REQUIRED);
+    return load_authorities(c, o->client_ca_file, problem);
+}
 
 int tls_config_new_server(const struct tls_server_options *o, struct tls_config **out,
                           struct text *problem)
@@ -142,6 +163,8 @@ int tls_config_new_server(const struct tls_server_options *o, struct tls_config 
     if (c == NULL)
         return -ENOMEM;
     int status = tls_pair_load(c, o->pairs, o->pair_count, problem);
+    if (status == 0 && o->client_ca_file != NULL)
+        status = ask_clients(c, o, problem);
     if (status == 0) {
         int error = tls_pair_use_first(c);
         if (error == 0)
@@ -169,17 +192,6 @@ bool tls_config_is_pin(const char *text)
            len == sizeof(pin);
 }
 
-/* A bundle with a certificate that this library cannot read is still good for the others. */
-static int load_authorities(struct tls_config *c, const char *file, struct text *problem)
-{
-    int error = mbedtls_x509_crt_parse_file(&c->authorities, file);
-    if (error < 0 || c->authorities.raw.p == NULL)
-        return tls_internal_fail_file(problem, "CA file", file,
-                                      error < 0 ? error : MBEDTLS_ERR_X509_INVALID_FORMAT);
-    mbedtls_ssl_conf_ca_chain(&c->ssl, &c->authorities, NULL);
-    return 0;
-}
-
 int tls_config_new_client(const struct tls_client_options *o, struct tls_config **out,
                           struct text *problem)
 {
@@ -205,9 +217,19 @@ int tls_config_new_client(const struct tls_client_options *o, struct tls_config 
     }
     if (status == 0 && !o->is_insecure)
         status = load_authorities(c, o->ca_file != NULL ? o->ca_file : TLS_SYSTEM_CA_FILE, problem);
-    if (status == 0 && o->speaks_http &&
-        mbedtls_ssl_conf_alpn_protocols(&c->ssl, http_protocols) != 0)
+    if (status == 0 && (o->pair.cert_file == NULL) != (o->pair.key_file == NULL)) {
+        text_add(problem, "our certificate and its key: one is missing");
         status = -EINVAL;
+    }
+    if (status == 0 && o->pair.cert_file != NULL)
+        status = tls_pair_load(c, &o->pair, 1, problem);
+    if (status == 0) {
+        int error = c->pair_count > 0 ? tls_pair_use_first(c) : 0;
+        if (error == 0 && o->speaks_http)
+            error = mbedtls_ssl_conf_alpn_protocols(&c->ssl, http_protocols);
+        if (error != 0)
+            status = refuse_setting(problem, error);
+    }
     if (status != 0) {
         tls_config_free(c);
         return status;

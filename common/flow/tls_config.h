@@ -24,12 +24,19 @@ struct tls_pair_files {
     const char *cert_file, *key_file;
 };
 
+/* A client without a certificate is refused, or let in; one with a bad certificate is refused. The
+ * order of the words of --client-verify. */
+enum { TLS_CLIENT_REQUIRE, TLS_CLIENT_OPTIONAL };
+
 struct tls_server_options {
     /* Who asks for a name (SNI) is shown the certificates for it; who asks for none, or for one
      * that we do not have, the first, and those that are for its first name. Where several will do
      * (RSA and ECDSA for one name) the peer's algorithms decide, then the order here. */
     struct tls_pair_files pairs[TLS_PAIRS_MAX];
     size_t pair_count; /* 1 at least */
+    /* PEM, authorities of clients: they are asked for a certificate. NULL: they are not. */
+    const char *client_ca_file;
+    unsigned client_verify; /* TLS_CLIENT_... */
     /* Sent, without TLS, to a peer that speaks HTTP without TLS. Outlives the config. */
     struct span plain_answer;
 };
@@ -37,7 +44,9 @@ struct tls_server_options {
 struct tls_client_options {
     const char *ca_file; /* PEM; NULL: the system's */
     const char
-        *server_name;       /* to ask for and to be proved, in place of where we connect; or NULL */
+        *server_name; /* to ask for and to be proved, in place of where we connect; or NULL */
+    /* Ours, for a server that asks for one; cert_file NULL: we have none. */
+    struct tls_pair_files pair;
     const char *pin_sha256; /* base64 of the SHA-256 of the peer's public key (SPKI), or NULL */
     bool is_insecure;       /* neither chain nor name is checked; a pin is */
     bool speaks_http;       /* ALPN http/1.1 */

@@ -6,12 +6,25 @@
 #include "tls_config.h"
 
 #include <mbedtls/ssl.h>
+#include <mbedtls/version.h>
 
 /* `native` of a CAUSE_TLS: negative is mbedTLS's error; positive are its flags for a certificate
  * that does not verify, and these. */
 #define TLS_PROBLEM_PLAIN_HTTP 0x10000000
 #define TLS_PROBLEM_WRONG_PIN  0x20000000
 #define TLS_PROBLEM_WRONG_NAME 0x04 /* MBEDTLS_X509_BADCERT_CN_MISMATCH */
+
+#if MBEDTLS_VERSION_MAJOR >= 3
+#define TLS_ERROR_BAD_CERTIFICATE MBEDTLS_ERR_SSL_BAD_CERTIFICATE
+#else
+#define TLS_ERROR_BAD_CERTIFICATE MBEDTLS_ERR_SSL_BAD_HS_CERTIFICATE
+#endif
+
+/* Kinds of subject alternative names (RFC 5280 section 4.2.1.6, the numbers of the choice). */
+#define TLS_SAN_EMAIL   1
+#define TLS_SAN_DNS     2
+#define TLS_SAN_URI     6
+#define TLS_SAN_ADDRESS 7
 
 /* A certificate of ours, those between it and the authority, and its key. */
 struct tls_pair {
@@ -29,6 +42,7 @@ struct tls_config {
     const char *server_name; /* client: in place of the one connected to */
     uint8_t pin[CRYPTO_SHA256_SIZE];
     bool is_server, is_insecure, has_pin;
+    bool asks_clients, takes_clients_without; /* their certificates */
 };
 
 /* ---- tls_config.c ---- */
@@ -43,6 +57,9 @@ int tls_library_set_up(void); /* 0 or -EIO; more than once is fine */
 void tls_library_set_versions(mbedtls_ssl_config *ssl);
 int tls_library_parse_key(mbedtls_pk_context *key, const char *file);
 int tls_library_check_pair(const mbedtls_pk_context *public, const mbedtls_pk_context *key);
+
+/* Whether this part of a name and the next are one, of several values. */
+bool tls_library_is_joined(const mbedtls_x509_name *part);
 
 /* ---- tls_pair.c ---- */
 
@@ -68,7 +85,11 @@ bool tls_peer_is_address(const char *name);
  * does not count (RFC 6125 section 6.4.4). */
 bool tls_peer_has_name(const mbedtls_x509_crt *cert, const char *name);
 
-/* 0, or the TLS_PROBLEM for which the server is not believed although its chain is good. */
-int tls_peer_check(const struct tls_config *config, const mbedtls_x509_crt *cert, const char *name);
+/* After the handshake. 0, or why the peer is not believed although mbedTLS has gone on: it has then
+ * been sent an alert. `name` is that of the server, for a client. */
+int tls_peer_check(const struct tls_config *config, mbedtls_ssl_context *ssl, const char *name);
+
+/* `native` for a handshake that failed with `error`. */
+int tls_peer_why(mbedtls_ssl_context *ssl, int error);
 
 #endif

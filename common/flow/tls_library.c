@@ -39,6 +39,12 @@ int tls_library_check_pair(const mbedtls_pk_context *public, const mbedtls_pk_co
     return mbedtls_pk_check_pair(public, key, tls_library_random, NULL);
 }
 
+bool tls_library_is_joined(const mbedtls_x509_name *part)
+{
+    mbedtls_x509_name *next = mbedtls_x509_dn_get_next((mbedtls_x509_name *)(uintptr_t)part);
+    return next != part->next;
+}
+
 #else
 
 /* SHA-1 is allowed by default for what the handshake signs (TLS 1.2). */
@@ -71,6 +77,11 @@ int tls_library_parse_key(mbedtls_pk_context *key, const char *file)
 int tls_library_check_pair(const mbedtls_pk_context *public, const mbedtls_pk_context *key)
 {
     return mbedtls_pk_check_pair(public, key);
+}
+
+bool tls_library_is_joined(const mbedtls_x509_name *part)
+{
+    return part->next_merged != 0;
 }
 
 #endif

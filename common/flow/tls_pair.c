@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HOST_MAX     255
-#define SAN_DNS_NAME 2
+#define HOST_MAX 255
 
 /* ---- files ---- */
 
@@ -67,7 +66,7 @@ static void first_name(const mbedtls_x509_crt *cert, char host[HOST_MAX + 1])
     host[0] = '\0';
     for (const mbedtls_x509_sequence *san = &cert->subject_alt_names; san != NULL;
          san = san->next) {
-        bool is_name = (san->buf.tag & MBEDTLS_ASN1_TAG_VALUE_MASK) == SAN_DNS_NAME;
+        bool is_name = (san->buf.tag & MBEDTLS_ASN1_TAG_VALUE_MASK) == TLS_SAN_DNS;
         if (!is_name || san->buf.p == NULL || san->buf.len > HOST_MAX)
             continue;
         memcpy(host, san->buf.p, san->buf.len);

@@ -1,14 +1,10 @@
-/* Whether a server is the one that was meant: its name and its public key. mbedTLS checks the
- * chain; what it checks of names differs between its versions (2.28 knows no IP addresses), so that
- * is done here. */
+/* Whether a peer is believed. mbedTLS checks the chain and the use; what it checks of names differs
+ * between its versions (2.28 knows no IP addresses), so that is done here. */
 #include "tls_internal.h"
 
 #include <arpa/inet.h>
 #include <string.h>
 #include <strings.h>
-
-#define SAN_DNS     2 /* RFC 5280 section 4.2.1.6, the numbers of the choice */
-#define SAN_ADDRESS 7
 
 bool tls_peer_is_address(const char *name)
 {
@@ -37,8 +33,8 @@ static bool is_dns_match(const uint8_t *san, size_t len, const char *name, size_
 static bool has_address(const mbedtls_x509_sequence *san, const uint8_t *bytes, size_t len)
 {
     for (; san != NULL; san = san->next)
-        if ((san->buf.tag & MBEDTLS_ASN1_TAG_VALUE_MASK) == SAN_ADDRESS && san->buf.len == len &&
-            memcmp(san->buf.p, bytes, len) == 0)
+        if ((san->buf.tag & MBEDTLS_ASN1_TAG_VALUE_MASK) == TLS_SAN_ADDRESS &&
+            san->buf.len == len && memcmp(san->buf.p, bytes, len) == 0)
             return true;
     return false;
 }
@@ -56,7 +52,7 @@ bool tls_peer_has_name(const mbedtls_x509_crt *cert, const char *name)
     if (len > 0 && name[len - 1] == '.')
         len--;
     for (; len > 0 && san != NULL; san = san->next)
-        if ((san->buf.tag & MBEDTLS_ASN1_TAG_VALUE_MASK) == SAN_DNS && san->buf.p != NULL &&
+        if ((san->buf.tag & MBEDTLS_ASN1_TAG_VALUE_MASK) == TLS_SAN_DNS && san->buf.p != NULL &&
             is_dns_match(san->buf.p, san->buf.len, name, len))
             return true;
     return false;
@@ -74,11 +70,51 @@ static bool has_pin(const struct tls_config *config, const mbedtls_x509_crt *cer
     return memcmp(digest, config->pin, sizeof(digest)) == 0;
 }
 
-int tls_peer_check(const struct tls_config *config, const mbedtls_x509_crt *cert, const char *name)
+static int check_server(const struct tls_config *config, const mbedtls_x509_crt *cert,
+                        const char *name)
 {
     if (config->has_pin && (cert == NULL || !has_pin(config, cert)))
         return TLS_PROBLEM_WRONG_PIN;
     if (!config->is_insecure && (cert == NULL || !tls_peer_has_name(cert, name)))
         return TLS_PROBLEM_WRONG_NAME;
     return 0;
+}
+
+/* Where a certificate is optional mbedTLS lets a bad one pass. */
+static int check_client(const struct tls_config *config, const mbedtls_ssl_context *ssl)
+{
+    if (!config->asks_clients)
+        return 0;
+    if (mbedtls_ssl_get_peer_cert(ssl) == NULL)
+        return config->takes_clients_without ? 0 : MBEDTLS_X509_BADCERT_MISSING;
+    return (int)(mbedtls_ssl_get_verify_result(ssl) & INT32_MAX);
+}
+
+int tls_peer_check(const struct tls_config *config, mbedtls_ssl_context *ssl, const char *name)
+{
+    int problem = config->is_server ? check_client(config, ssl)
+                                    : check_server(config, mbedtls_ssl_get_peer_cert(ssl), name);
+
+    if (problem != 0)
+        mbedtls_ssl_send_alert_message(ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
+                                       MBEDTLS_SSL_ALERT_MSG_BAD_CERT);
+    return problem;
+}
+
+/* A certificate for another use is a bad message to mbedTLS, one that does not verify is not. A
+ * client without one is not told by TLS 1.2, and would take it for a lost connection. */
+int tls_peer_why(mbedtls_ssl_context *ssl, int error)
+{
+    uint32_t flags = mbedtls_ssl_get_verify_result(ssl);
+
+    if (error == MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE) {
+        if (strcmp(mbedtls_ssl_get_version(ssl), "TLSv1.2") == 0)
+            mbedtls_ssl_send_alert_message(ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
+                                           MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE);
+        return MBEDTLS_X509_BADCERT_MISSING;
+    }
+    if ((error == MBEDTLS_ERR_X509_CERT_VERIFY_FAILED || error == TLS_ERROR_BAD_CERTIFICATE) &&
+        flags != 0 && flags != UINT32_MAX)
+        return (int)(flags & INT32_MAX);
+    return error;
 }

@@ -28,22 +28,14 @@ static int check_peer(struct tls_duplex *t)
     const struct tls_config *c = t->options.config;
     const char *name = c->server_name != NULL ? c->server_name : t->options.host;
 
-    if (c->is_server)
-        return 0;
-    int problem = tls_peer_check(c, mbedtls_ssl_get_peer_cert(&t->ssl), name);
-    if (problem != 0)
-        mbedtls_ssl_send_alert_message(&t->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
-                                       MBEDTLS_SSL_ALERT_MSG_BAD_CERT);
-    return problem;
+    return tls_peer_check(c, &t->ssl, name);
 }
 
 static void shake_failed(struct tls_duplex *t, int error)
 {
-    struct cause cause = {.what = CAUSE_TLS, .native = error};
+    struct cause cause = {.what = CAUSE_TLS, .native = tls_peer_why(&t->ssl, error)};
 
-    if (error == MBEDTLS_ERR_X509_CERT_VERIFY_FAILED)
-        cause.native = (int)(mbedtls_ssl_get_verify_result(&t->ssl) & INT32_MAX);
-    else if (error == MBEDTLS_ERR_SSL_ALLOC_FAILED)
+    if (error == MBEDTLS_ERR_SSL_ALLOC_FAILED)
         cause.what = CAUSE_NO_MEMORY;
     tls_duplex_break(t, cause);
 }

@@ -35,6 +35,7 @@ static struct access_entry entry_of(const struct session *s)
         .conn = s->base.id,
         .client = s->client_name,
         .backend = s->host->backend_name,
+        .identity = s->identity,
         .duration_ms = loop_now_ms(s->host->loop) - s->base.started_ms,
     };
 }
@@ -58,6 +59,7 @@ static void free_session(struct session *s)
 {
     free_opening(s);
     service_session_over(&s->base);
+    free(s->identity);
     free(s);
 }
 
@@ -308,12 +310,22 @@ static void on_head_timeout(struct deadline *d)
 
 /* ---- from the server ---- */
 
+/* Its TLS handshake is over: now is known who it is. */
+static void on_client_open(void *owner)
+{
+    struct session *s = owner;
+
+    if (access_log_identify(s->client, &s->identity) != 0)
+        refuse(s, 503, cause_at(CAUSE_NO_MEMORY, CAUSE_AT_PROXY), "out of memory");
+}
+
 /* The client, on TLS if that is asked for. NULL when out of memory. */
 static struct duplex *secure(const struct session_host *host, struct duplex *client)
 {
     struct tls_duplex_options options = {
         .config = host->tls,
         .linger_ms = host->config->service->stream.linger_ms,
+        .on_open = on_client_open,
     };
 
     return host->tls == NULL ? client

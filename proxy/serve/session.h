@@ -15,6 +15,7 @@
 
 struct session;
 struct opening;
+struct access_identity;
 
 /* What all sessions of a server share. */
 struct session_host {
@@ -33,6 +34,7 @@ struct session {
     struct opening *opening; /* NULL once the relay has started */
     struct relay relay;
     enum ws_carrier carrier;
+    struct access_identity *identity; /* of the client; or NULL */
     char client_name[];
 };
 

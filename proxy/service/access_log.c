@@ -1,6 +1,10 @@
 #include "access_log.h"
 
 #include "tls_config.h"
+#include "tls_identity.h"
+
+#include <errno.h>
+#include <stdlib.h>
 
 const struct access_names access_log_serve = {
     .client = "client",
@@ -47,6 +51,37 @@ static const char *where_name(const struct access_names *names, enum cause_where
     return "proxy";
 }
 
+int access_log_identify(const struct duplex *client, struct access_identity **out)
+{
+    struct access_identity *i;
+    struct text t;
+
+    *out = NULL;
+    if (!tls_identity_is_known(client))
+        return 0;
+    i = malloc(sizeof(*i));
+    if (i == NULL)
+        return -ENOMEM;
+    text_init(&t, i->subject, sizeof(i->subject));
+    tls_identity_subject(client, &t);
+    text_init(&t, i->names, sizeof(i->names));
+    tls_identity_names(client, &t);
+    *out = i;
+    return 0;
+}
+
+/* Who the client was, and where it went. */
+static void add_sides(struct log_record *r, const struct access_entry *e)
+{
+    log_num(r, "conn", e->conn);
+    log_str(r, e->names->client, e->client);
+    if (e->identity != NULL) {
+        log_str(r, "client_subject", e->identity->subject);
+        log_str(r, "client_names", e->identity->names);
+    }
+    log_str(r, e->names->backend, e->backend);
+}
+
 static void add_cause(struct log_record *r, const struct access_names *names, struct cause cause)
 {
     log_str(r, "cause", cause_name(cause.what));
@@ -75,9 +110,7 @@ void access_log_closed(const struct access_entry *e, enum ws_carrier carrier,
     struct log_record r;
 
     log_begin(&r, LOG_INFO, "closed");
-    log_num(&r, "conn", e->conn);
-    log_str(&r, names->client, e->client);
-    log_str(&r, names->backend, e->backend);
+    add_sides(&r, e);
     log_str(&r, "carrier", carrier_name(carrier));
     log_num(&r, names->bytes_to_backend, report->bytes[RELAY_CLIENT]);
     log_num(&r, names->bytes_to_client, report->bytes[RELAY_BACKEND]);
@@ -101,9 +134,7 @@ void access_log_refused(const struct access_entry *e, int status, struct cause c
     struct log_record r;
 
     log_begin(&r, names->refused_level, names->refused);
-    log_num(&r, "conn", e->conn);
-    log_str(&r, names->client, e->client);
-    log_str(&r, names->backend, e->backend);
+    add_sides(&r, e);
     if (status != 0)
         log_int(&r, "status", status);
     log_num(&r, "duration_ms", e->duration_ms);

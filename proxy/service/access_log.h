@@ -19,10 +19,20 @@ struct access_names {
 
 extern const struct access_names access_log_serve, access_log_tunnel;
 
+/* Who a client has proved to be, as text: tls_identity.h. */
+struct access_identity {
+    char subject[256], names[512];
+};
+
+/* Of the client of an open TLS duplex: to be freed with free(), NULL if nobody is known. 0, or
+ * -ENOMEM. */
+int access_log_identify(const struct duplex *client, struct access_identity **out);
+
 struct access_entry {
     const struct access_names *names;
     uint64_t conn;
-    const char *client, *backend; /* addresses as text; NULL: left out */
+    const char *client, *backend;           /* addresses as text; NULL: left out */
+    const struct access_identity *identity; /* or NULL */
     uint64_t duration_ms;
 };
 
