@@ -39,6 +39,7 @@ struct server_config {
     struct route_settings defaults;
     struct tls_server_options tls; /* without pairs clients come without TLS */
     uint64_t handshake_timeout_ms;
+    uint64_t max_handshakes; /* under way at a time */
 };
 
 #endif

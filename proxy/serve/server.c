@@ -11,6 +11,7 @@
 struct server {
     struct session_host host;
     struct service *service;
+    struct openings openings;
     struct tls_config *tls, *backend_tls; /* NULL: without */
     char backend_name[sizeof("tls://") + ADDRESS_TEXT_MAX];
 };
@@ -107,6 +108,8 @@ int server_start(struct loop *l, const struct server_config *config,
     }
     s->host.loop = l;
     s->host.config = config;
+    s->host.openings = &s->openings;
+    openings_init(&s->openings, config->max_handshakes);
     name_backend(s, &config->defaults.backends.items[0]);
     if (observer != NULL)
         s->host.observer = *observer;

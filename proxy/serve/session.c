@@ -17,8 +17,9 @@ struct opening {
     struct ws_head *head;      /* NULL once judged */
     struct backend_dial *dial; /* NULL before, and after */
     struct ws_offer offer;
-    struct deadline timeout; /* for the head */
-    struct early early;      /* frames that come before our 101 */
+    struct deadline timeout;     /* for the head */
+    struct openings_place place; /* until there is an answer to it */
+    struct early early;          /* frames that come before our 101 */
 };
 
 static struct cause cause_at(enum cause_what what, enum cause_where where)
@@ -47,6 +48,7 @@ static void free_opening(struct session *s)
     if (o == NULL)
         return;
     deadline_clear(loop_scheduler(s->host->loop), &o->timeout);
+    openings_remove(s->host->openings, &o->place);
     if (o->dial != NULL)
         backend_dial_cancel(o->dial);
     ws_head_free(o->head);
@@ -240,6 +242,7 @@ static void on_request(struct session *s, struct span rest)
         return;
     }
     s->carrier = o->offer.carrier;
+    openings_remove(s->host->openings, &o->place);
     deadline_clear(loop_scheduler(s->host->loop), &o->timeout);
     ws_head_free(o->head);
     o->head = NULL;
@@ -332,6 +335,16 @@ static struct duplex *secure(const struct session_host *host, struct duplex *cli
                              : tls_duplex_new(loop_scheduler(host->loop), client, &options);
 }
 
+/* Counts one more; if that is too many the oldest goes. */
+static void enter(struct session *s)
+{
+    struct openings_place *oldest = openings_add(s->host->openings, &s->opening->place);
+
+    if (oldest != NULL)
+        refuse(container_of(oldest, struct opening, place)->session, 503,
+               cause_at(CAUSE_LIMIT, CAUSE_AT_PROXY), "too many handshakes");
+}
+
 struct session *session_new(const struct session_host *host, struct duplex *client,
                             const char *client_name)
 {
@@ -357,6 +370,7 @@ struct session *session_new(const struct session_host *host, struct duplex *clie
     deadline_set(loop_scheduler(host->loop), &o->timeout, host->config->handshake_timeout_ms);
     duplex_own(s->client, &client_events, s);
     duplex_resume(s->client);
+    enter(s);
     return s;
 }
 

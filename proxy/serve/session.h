@@ -10,6 +10,7 @@
 #ifndef TIDEGATE_SESSION_H
 #define TIDEGATE_SESSION_H
 
+#include "openings.h"
 #include "server.h"
 #include "tls_config.h"
 
@@ -25,6 +26,7 @@ struct session_host {
     const char *backend_name;       /* for the log */
     struct tls_config *tls;         /* NULL: clients come without TLS */
     struct tls_config *backend_tls; /* NULL: nor has the backend */
+    struct openings *openings;      /* those that have no answer yet */
 };
 
 struct session {
