@@ -1,6 +1,7 @@
 /* tidegate: the command line. */
 #include "demo/demo.h"
 #include "log.h"
+#include "option_print.h"
 #include "options.h"
 #include "serve/serve.h"
 #include "tunnel/probe.h"
@@ -96,16 +97,22 @@ static int run_subcommand(const struct subcommand *s, int argc, char **argv)
     char problem[OPTIONS_PROBLEM_MAX];
     struct text t;
 
-    switch (options_parse(s->command, argc, argv, &settings, problem)) {
-    case OPTIONS_HELP:
+    enum options_result result = options_parse(s->command, argc, argv, &settings, problem);
+    if (result == OPTIONS_HELP) {
         print_subcommand_help(s);
         return EX_OK;
-    case OPTIONS_BAD:
+    }
+    if (result != OPTIONS_OK) {
         options_forget(&settings);
         fprintf(stderr, "tidegate: %s: %s\n", s->name, problem);
-        return EX_USAGE;
-    case OPTIONS_OK:
-        break;
+        return result == OPTIONS_BAD_FILE  ? EX_CONFIG
+               : result == OPTIONS_NO_FILE ? EX_NOINPUT
+                                           : EX_USAGE;
+    }
+    if (settings.prints_config) {
+        option_print(s->command, &settings, stdout);
+        options_forget(&settings);
+        return EX_OK;
     }
     log_setup((enum log_level)settings.log_level, (enum log_format)settings.log_format, 2);
     text_init(&t, problem, sizeof(problem));

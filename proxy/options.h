@@ -32,6 +32,10 @@ struct option_origin {
 };
 
 struct settings {
+    int argc; /* what it was read from: the arguments behind the subcommand */
+    char **argv;
+    const char *config_file; /* NULL: none */
+    bool prints_config;
     struct arena arena; /* what the rest points to, unless argv and the environment have it */
     struct option_origin origins[OPTION_MAX]; /* by row */
     struct service_config service;
@@ -43,14 +47,20 @@ struct settings {
     bool is_once;
 };
 
-enum options_result { OPTIONS_OK, OPTIONS_HELP, OPTIONS_BAD };
+enum options_result {
+    OPTIONS_OK,
+    OPTIONS_HELP,
+    OPTIONS_BAD,
+    OPTIONS_BAD_FILE, /* the configuration file, or what it and the rest say together */
+    OPTIONS_NO_FILE,  /* it cannot be read */
+};
 
 #define OPTIONS_PROBLEM_MAX 512
 
 /* Reads the arguments behind the subcommand's name. OPTIONS_HELP if --help is among them;
- * OPTIONS_BAD with one line for people in `problem` that says what is wrong where, and what would
- * be right. `out` holds pointers into itself and into `argv` and the environment; options_forget
- * gives back what it owns, whatever the result. */
+ * OPTIONS_BAD and those behind it with one line for people in `problem` that says what is wrong
+ * where, and what would be right. `out` holds pointers into itself and into `argv` and the
+ * environment; options_forget gives back what it owns, whatever the result. */
 enum options_result options_parse(enum command command, int argc, char **argv, struct settings *out,
                                   char problem[OPTIONS_PROBLEM_MAX]);
 

@@ -34,9 +34,20 @@ struct route_settings {
     struct ws_duplex_config ws;
 };
 
+/* One of the file's `routes`. */
+struct route_entry {
+    const char *name, *host, *path; /* host and path NULL: any (route_match.h) */
+    unsigned line;
+    unsigned *key_lines; /* by row of the option table; 0: not said here, from the top level */
+    struct route_settings settings;
+};
+
 struct server_config {
     const struct service_config *service;
-    struct route_settings defaults;
+    struct route_settings defaults; /* without routes: the one route there is */
+    struct route_entry *routes;
+    size_t route_count;
+    unsigned routes_line;          /* in the file; 0: it has none */
     struct tls_server_options tls; /* without pairs clients come without TLS */
     uint64_t handshake_timeout_ms;
     uint64_t max_handshakes; /* under way at a time */
