@@ -24,8 +24,8 @@ struct ws_offer {
 int ws_handshake_judge(struct ws_head *request, struct ws_offer *offer, const char **problem);
 
 /* Appends the 101 response, or a refusal: status line, Connection: close, Content-Type,
- * Content-Length, what the status demands (426: Upgrade and Sec-WebSocket-Version: 13; 503:
- * Retry-After; 405: Allow), and `problem` as a one-line text body. */
+ * Content-Length, what the status demands (401: WWW-Authenticate: Bearer; 405: Allow; 426: Upgrade
+ * and Sec-WebSocket-Version: 13; 503: Retry-After), and `problem` as a one-line text body. */
 void ws_handshake_accept(const struct ws_offer *offer, struct text *out);
 void ws_handshake_refuse(int status, const char *problem, struct text *out);
 

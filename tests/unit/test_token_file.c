@@ -1,8 +1,8 @@
-/* proxy/serve/access/token_file.h, token_make.h
+/* proxy/serve/access/token_file.h, token_issue.h
  *
  * Linked with --wrap=crypto_equal: what is compared is counted. */
 #include "token_file.h"
-#include "token_make.h"
+#include "token_issue.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -287,13 +287,13 @@ static void test_made_tokens_open(void **state)
     (void)state;
     char token[TOKEN_TEXT_SIZE], other[TOKEN_TEXT_SIZE], line[TOKEN_LINE_SIZE], name[65] = "";
     memset(name, 'n', TOKEN_NAME_MAX);
-    assert_int_equal(token_make(name, token, line), 0);
+    assert_int_equal(token_issue_make(name, token, line), 0);
     assert_int_equal(strlen(token), 43);
     assert_int_equal(
         strspn(token, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"), 43);
     struct token_file *f = parsed(line);
     assert_string_equal(find(f, token), name);
-    assert_int_equal(token_make("bob", other, line), 0);
+    assert_int_equal(token_issue_make("bob", other, line), 0);
     assert_string_not_equal(token, other);
     assert_null(find(f, other));
     token_file_free(f);
@@ -303,7 +303,7 @@ static int append(const char *name, const char *line, char problem[512])
 {
     struct text t;
     text_init(&t, problem, 512);
-    return token_append(path, name, line, &t);
+    return token_issue_append(path, name, line, &t);
 }
 
 static void test_append(void **state)
@@ -374,7 +374,7 @@ static void test_append_by_two(void **state)
             for (unsigned k = 0; k < 10 && error == 0; k++) {
                 char name[32], line[TOKEN_LINE_SIZE], token[TOKEN_TEXT_SIZE], problem[512];
                 snprintf(name, sizeof(name), "n%u.%u", i, k);
-                error = token_make(name, token, line) == 0 ? append(name, line, problem) : -1;
+                error = token_issue_make(name, token, line) == 0 ? append(name, line, problem) : -1;
             }
             _exit(error == 0 ? 0 : 1);
         }

@@ -47,6 +47,7 @@ static void test_18_refusals(void **state)
         assert_int_equal(text_list_has(ws_head_field(head, "connection"), "upgrade"), is_426);
         assert_int_equal(ws_head_field(head, "sec-websocket-version") != NULL, is_426);
         assert_int_equal(ws_head_field(head, "retry-after") != NULL, statuses[i] == 503);
+        assert_int_equal(ws_head_field(head, "www-authenticate") != NULL, statuses[i] == 401);
         assert_int_equal(ws_head_field(head, "allow") != NULL, statuses[i] == 405);
         ws_head_free(head);
     }

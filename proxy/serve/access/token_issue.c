@@ -1,4 +1,4 @@
-#include "token_make.h"
+#include "token_issue.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -10,7 +10,7 @@
 
 #define TOKEN_BYTES 32
 
-int token_make(const char *name, char token[TOKEN_TEXT_SIZE], char line[TOKEN_LINE_SIZE])
+int token_issue_make(const char *name, char token[TOKEN_TEXT_SIZE], char line[TOKEN_LINE_SIZE])
 {
     uint8_t bytes[TOKEN_BYTES], digest[CRYPTO_SHA256_SIZE];
     char hex[2 * CRYPTO_SHA256_SIZE + 1];
@@ -98,7 +98,7 @@ static int append_open(int fd, const char *path, const char *name, const char *l
     return error;
 }
 
-int token_append(const char *path, const char *name, const char *line, struct text *problem)
+int token_issue_append(const char *path, const char *name, const char *line, struct text *problem)
 {
     char *data = malloc(TOKEN_FILE_MAX);
     int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
