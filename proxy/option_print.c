@@ -165,11 +165,11 @@ static void write_setting(const struct option *o, const char *indent, const void
                           const struct settings *s, struct option_origin origin, FILE *out)
 {
     char *value = value_text(o, base);
-    bool is_set = value != NULL && value[0] != '\0' &&
-                  (origin.source != OPTION_DEFAULT || strcmp(value, "[]") != 0);
+    bool is_default = origin.source == OPTION_DEFAULT;
+    bool has_value = value != NULL && value[0] != '\0' && !(is_default && strcmp(value, "[]") == 0);
 
-    if (is_set) {
-        fprintf(out, "%s%s: %s  # ", indent, o->name, value);
+    if (has_value) {
+        fprintf(out, "%s%s%s: %s  # ", indent, is_default ? "# " : "", o->name, value);
         write_origin(o, s, origin, out);
     } else {
         fprintf(out, "%s# %s:  not set", indent, o->name);

@@ -4,8 +4,9 @@
 
 #include "option_table.h"
 
-/* Every setting of `command`, with where it comes from as a comment; what is not set stands in a
- * comment as a whole. Names of files are printed, not what is in them: nothing is secret. */
+/* Every setting of `command`, with where it comes from as a comment; what nobody has set stands in
+ * a comment as a whole, so that what is read again has not set it either. Names of files are
+ * printed, not what is in them: nothing is secret. */
 void option_print(enum command command, const struct settings *s, FILE *out);
 
 /* Whether a setting has the same value in both. `a` and `b` are as option_base gives them. */

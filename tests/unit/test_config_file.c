@@ -229,8 +229,9 @@ static void test_who_wins(void **state)
     (void)state;
     assert_int_equal(setenv("TIDEGATE_IDLE_TIMEOUT", "3s", 1), 0);
     assert_int_equal(setenv("TIDEGATE_LINGER", "3s", 1), 0);
-    parse_good("listen: :1\nidle-timeout: 2s\nlinger: 2s\nping-interval: 2s\nbackend: [':2', ':3']\n",
-               flags);
+    parse_good(
+        "listen: :1\nidle-timeout: 2s\nlinger: 2s\nping-interval: 2s\nbackend: [':2', ':3']\n",
+        flags);
     assert_int_equal(unsetenv("TIDEGATE_IDLE_TIMEOUT"), 0);
     assert_int_equal(unsetenv("TIDEGATE_LINGER"), 0);
     const struct route_settings *r = &settings.server.defaults;
@@ -248,12 +249,13 @@ static void test_routes_start_from_the_top_level(void **state)
     static const char *const flags[] = {"--ping-interval", "9s", NULL};
 
     (void)state;
-    parse_good("listen: :1\n"
-               "routes:\n"
-               "  - name: a\n    host: DB.Example.org.\n    path: /db/*\n    backend: [':5', ':6']\n"
-               "  - name: b\n    idle-timeout: 1s\n    ping-interval: 2s\n"
-               "backend: :9\nidle-timeout: 2s\nhalf-closed-timeout: 7s\n",
-               flags);
+    parse_good(
+        "listen: :1\n"
+        "routes:\n"
+        "  - name: a\n    host: DB.Example.org.\n    path: /db/*\n    backend: [':5', ':6']\n"
+        "  - name: b\n    idle-timeout: 1s\n    ping-interval: 2s\n"
+        "backend: :9\nidle-timeout: 2s\nhalf-closed-timeout: 7s\n",
+        flags);
     assert_int_equal(settings.server.route_count, 2);
     const struct route_entry *a = &settings.server.routes[0], *b = &settings.server.routes[1];
     assert_string_equal(a->name, "a");
@@ -319,7 +321,7 @@ static void test_what_is_printed_can_be_read(void **state)
     char *once = printed();
     assert_non_null(strstr(once, "\nping-interval: 9s  # flag --ping-interval\n"));
     assert_non_null(strstr(once, "\nlinger: 3s  # environment TIDEGATE_LINGER\n"));
-    assert_non_null(strstr(once, "\nidle-timeout: 0  # default\n"));
+    assert_non_null(strstr(once, "\n# idle-timeout: 0  # default\n"));
     assert_non_null(strstr(once, "\n# max-connections:  not set\n"));
     char where[128];
     (void)snprintf(where, sizeof(where), "\ntls-key: [\"k: v\"]  # %s:3\n", path);
