@@ -94,6 +94,17 @@ void model_app_abort(struct model_app *a)
     duplex_abort(a->duplex, (struct cause){.what = CAUSE_RESET});
 }
 
+void model_app_pause(struct model_app *a)
+{
+    if (!model_app_is_live(a))
+        return;
+    a->is_paused = !a->is_paused;
+    if (a->is_paused)
+        duplex_pause(a->duplex);
+    else
+        duplex_resume(a->duplex);
+}
+
 void model_app_close_if_complete(struct model_app *a)
 {
     if (!model_app_is_live(a) || !a->has_seen_end || !a->has_finished)

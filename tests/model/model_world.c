@@ -2,7 +2,9 @@
 
 #include "memory_pipe.h"
 #include "model_app.h"
+#include "model_tls.h"
 #include "relay.h"
+#include "tls_duplex.h"
 #include "ws_duplex.h"
 
 #include <stdlib.h>
@@ -34,6 +36,22 @@ static void on_done(struct relay *r, const struct relay_report *report)
     current->report[i] = *report;
 }
 
+/* One end of a pipe, as who owns it sees it: the end to the left is TLS's client. */
+static struct duplex *with_tls(struct world *w, int pipe, int end)
+{
+    struct duplex *lower = &w->pipe[pipe].end[end].duplex;
+    if (w->options.tls == NULL)
+        return lower;
+    struct tls_duplex_options options = {
+        .config = w->options.tls[end == 0 ? MODEL_TLS_CLIENT : MODEL_TLS_SERVER],
+        .host = MODEL_TLS_HOST,
+        .linger_ms = 5000};
+    struct duplex *d = tls_duplex_new(&w->scheduler, lower, &options);
+    if (d == NULL)
+        abort();
+    return d;
+}
+
 static void world_init(struct world *w, const struct world_options *options)
 {
     memset(w, 0, sizeof *w);
@@ -44,34 +62,24 @@ static void world_init(struct world *w, const struct world_options *options)
     w->relay_count = w->pipe_count - 1;
     for (int i = 0; i < w->pipe_count; i++)
         memory_pipe_init(&w->pipe[i], options->capacity);
+    int last = w->pipe_count - 1;
     struct duplex *left = &w->pipe[0].end[1].duplex;
+    struct duplex *right = with_tls(w, last, 0);
     if (options->kind == WORLD_RELAY) {
-        relay_start(&w->relay[0], &w->scheduler, left, &w->pipe[1].end[0].duplex, &no_limits,
-                    on_done);
+        relay_start(&w->relay[0], &w->scheduler, left, right, &no_limits, on_done);
     } else {
         struct span none = {NULL, 0};
-        struct duplex *client = ws_duplex_new(&w->scheduler, &w->pipe[1].end[0].duplex, WS_CLIENT,
+        struct duplex *client = ws_duplex_new(&w->scheduler, with_tls(w, 1, 0), WS_CLIENT,
                                               options->carrier, &ws_config, none);
-        struct duplex *server = ws_duplex_new(&w->scheduler, &w->pipe[1].end[1].duplex, WS_SERVER,
+        struct duplex *server = ws_duplex_new(&w->scheduler, with_tls(w, 1, 1), WS_SERVER,
                                               options->carrier, &ws_config, none);
         if (client == NULL || server == NULL)
             abort();
         relay_start(&w->relay[0], &w->scheduler, left, client, &no_limits, on_done);
-        relay_start(&w->relay[1], &w->scheduler, server, &w->pipe[2].end[0].duplex, &no_limits,
-                    on_done);
+        relay_start(&w->relay[1], &w->scheduler, server, right, &no_limits, on_done);
     }
     model_app_init(&w->a, &w->pipe[0].end[0].duplex, 7, 99);
-    model_app_init(&w->b, &w->pipe[w->pipe_count - 1].end[1].duplex, 99, 7);
-}
-
-static void app_pause(struct model_app *app, struct memory_end *end)
-{
-    if (!model_app_is_live(app))
-        return;
-    if (end->is_paused)
-        duplex_resume(app->duplex);
-    else
-        duplex_pause(app->duplex);
+    model_app_init(&w->b, with_tls(w, last, 1), 99, 7);
 }
 
 static void world_step_all(struct world *w, int direction)
@@ -103,10 +111,10 @@ static void world_do(struct world *w, uint8_t byte)
         model_app_abort(&w->b);
         break;
     case WORLD_A_PAUSE:
-        app_pause(&w->a, &w->pipe[0].end[0]);
+        model_app_pause(&w->a);
         break;
     case WORLD_B_PAUSE:
-        app_pause(&w->b, &w->pipe[w->pipe_count - 1].end[1]);
+        model_app_pause(&w->b);
         break;
     case WORLD_STEP_UP:
         world_step_all(w, 0);
@@ -135,10 +143,10 @@ static void world_do(struct world *w, uint8_t byte)
 /* Everybody reads, the network works, and enough time passes for every wait that has a bound. */
 static void world_settle(struct world *w)
 {
-    if (model_app_is_live(&w->a))
-        duplex_resume(w->a.duplex);
-    if (model_app_is_live(&w->b))
-        duplex_resume(w->b.duplex);
+    if (w->a.is_paused)
+        model_app_pause(&w->a);
+    if (w->b.is_paused)
+        model_app_pause(&w->b);
     for (int round = 0; round < 40; round++) {
         for (int i = 0; i < 60; i++) {
             world_do(w, WORLD_STEP_UP);
@@ -216,13 +224,19 @@ static const char *check_released(const struct world *w)
     return NULL;
 }
 
+static void run_all_tasks(struct world *w)
+{
+    while (scheduler_has_tasks(&w->scheduler))
+        scheduler_run_tasks(&w->scheduler);
+}
+
 static void world_end(struct world *w)
 {
     for (int i = 0; i < w->pipe_count; i++)
         memory_pipe_break(&w->pipe[i], CAUSE_LOST);
-    scheduler_run_tasks(&w->scheduler);
+    run_all_tasks(w);
     scheduler_advance(&w->scheduler, w->scheduler.now_ms + 100000);
-    scheduler_run_tasks(&w->scheduler);
+    run_all_tasks(w);
     for (int i = 0; i < w->pipe_count; i++)
         memory_pipe_clear(&w->pipe[i]);
 }

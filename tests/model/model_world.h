@@ -5,10 +5,13 @@
  *   WORLD_RELAY   A -- pipe -- relay -- pipe -- B
  *   WORLD_TUNNEL  A -- pipe -- relay, WebSocket client -- pipe -- WebSocket server, relay -- pipe
  * -- B
+ *
+ * With TLS: between the WebSockets, and to B.
  */
 #ifndef TIDEGATE_MODEL_WORLD_H
 #define TIDEGATE_MODEL_WORLD_H
 
+#include "tls_config.h"
 #include "ws_message.h"
 
 enum world_kind { WORLD_RELAY, WORLD_TUNNEL };
@@ -35,8 +38,9 @@ enum world_op {
 
 struct world_options {
     enum world_kind kind;
-    enum ws_carrier carrier; /* tunnel: WS_EXTENSION or WS_SUBPROTOCOL */
-    size_t capacity;         /* of the pipes */
+    enum ws_carrier carrier;       /* tunnel: WS_EXTENSION or WS_SUBPROTOCOL */
+    size_t capacity;               /* of the pipes */
+    struct tls_config *const *tls; /* NULL: without; or as model_tls_init makes them */
     /* NULL, or called when all is connected: from here on allocations may fail, and only the safety
      * properties are asked for. */
     void (*on_ready)(void);

@@ -1,5 +1,6 @@
 /* The relay, alone and as the pair of a tunnel and a server, under every short schedule and many
- * random ones. */
+ * random ones; with TLS under some. */
+#include "model_tls.h"
 #include "model_world.h"
 
 #include <setjmp.h>
@@ -28,8 +29,8 @@ static void expect_holds(const struct world_options *options, const uint8_t *sch
     size_t used = 0;
     for (size_t i = 0; i < len && used + 4 < sizeof text; i++)
         used += (size_t)snprintf(text + used, sizeof text - used, "%02x ", schedule[i]);
-    fail_msg("%s; kind %d carrier %d capacity %zu, schedule: %s", problem, options->kind,
-             options->carrier, options->capacity, text);
+    fail_msg("%s; kind %d%s carrier %d capacity %zu, schedule: %s", problem, options->kind,
+             options->tls != NULL ? " TLS" : "", options->carrier, options->capacity, text);
 }
 
 static void run_all(const struct world_options *options, const uint8_t *alphabet, size_t letters,
@@ -135,6 +136,32 @@ static void test_random_schedules_through_a_tunnel_subprotocol(void **state)
     run_random((struct world_options){.kind = WORLD_TUNNEL, .carrier = WS_SUBPROTOCOL}, 1500);
 }
 
+/* A handshake costs as much as a hundred schedules without. */
+static struct tls_config *tls[2];
+
+static void test_47_random_schedules_over_tls(void **state)
+{
+    (void)state;
+    run_random((struct world_options){.kind = WORLD_RELAY, .tls = tls}, 250);
+    run_random((struct world_options){.kind = WORLD_TUNNEL, .carrier = WS_EXTENSION, .tls = tls},
+               150);
+    run_random((struct world_options){.kind = WORLD_TUNNEL, .carrier = WS_SUBPROTOCOL, .tls = tls},
+               150);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    return model_tls_init(tls) ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    model_tls_free(tls);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +170,7 @@ int main(void)
         cmocka_unit_test(test_random_schedules_through_a_relay),
         cmocka_unit_test(test_random_schedules_through_a_tunnel_extension),
         cmocka_unit_test(test_random_schedules_through_a_tunnel_subprotocol),
+        cmocka_unit_test(test_47_random_schedules_over_tls),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, set_up, tear_down);
 }
