@@ -134,6 +134,7 @@ static void fire_patience(struct deadline *d)
     struct ws_duplex *w = container_of(d, struct ws_duplex, patience);
     if (w->state == WS_BROKEN) {
         queue_clear(&w->held);
+        w->has_peer_ended = false; /* not without what came before it */
         task_defer(w->scheduler, &w->pump);
     } else if (has_time_to_take_close(w)) {
         deadline_set(w->scheduler, d, w->config->close_timeout_ms);

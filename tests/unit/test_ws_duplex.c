@@ -661,6 +661,21 @@ static void test_51_read_ahead_is_bounded(void **state)
     assert_int_equal(near.bytes, 10 * sizeof block);
 }
 
+/* Bytes that the owner did not take in time are lost, and an end behind them would be a lie. */
+static void test_rule_3_no_end_behind_bytes_that_were_given_up(void **state)
+{
+    (void)state;
+    open_with(WS_SERVER, WS_EXTENSION, "");
+    near.pauses_at_data = true;
+    text_frame(0x82, "a");
+    duplex_resume(&lower.end[1].duplex); /* the rest of a read under way */
+    frame(0x82, "bc", 2);
+    frame(0x8b, "FIN 3", 5);
+    close_frame(4000);
+    wait_ms(config.linger_ms);
+    expect_told("a;ABORT;");
+}
+
 static void test_rule_4_bytes_before_a_break_are_delivered_first(void **state)
 {
     (void)state;
@@ -899,6 +914,7 @@ int main(void)
         ws_test(test_10_frames_that_came_with_the_handshake),
         ws_test(test_a_paused_owner_is_read_ahead_for_and_its_pings_answered),
         ws_test(test_51_read_ahead_is_bounded),
+        ws_test(test_rule_3_no_end_behind_bytes_that_were_given_up),
         ws_test(test_rule_4_bytes_before_a_break_are_delivered_first),
         ws_test(test_rule_4_but_not_for_ever),
         ws_test(test_pause_from_within_on_data),
