@@ -37,8 +37,9 @@
 struct duplex;
 
 struct duplex_ops {
-    /* Takes all bytes. True: full, on_drain will come. Not after finish(). Once the duplex has
-     * failed (on_abort may still be on its way behind data) the bytes go nowhere: false. */
+    /* Takes all bytes. True: full, as is every write until on_drain comes. Not after finish(). Once
+     * the duplex has failed (on_abort may still be on its way behind data) the bytes go nowhere:
+     * false. */
     bool (*write)(struct duplex *d, const struct span *spans, size_t count);
     /* Ends our side behind everything written; reading goes on. Again: harmless. on_finished
      * follows. */

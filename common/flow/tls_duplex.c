@@ -366,8 +366,9 @@ static bool tls_write(struct duplex *d, const struct span *spans, size_t count)
         return !t->has_failed;
     }
     tls_seal_spans(t, spans, count);
-    t->is_full_told = t->is_lower_full && !t->has_failed;
-    return t->is_full_told;
+    if (t->is_lower_full)
+        t->is_full_told = true; /* until on_drain: a control frame is written also when full */
+    return t->is_full_told && !t->has_failed;
 }
 
 static void tls_finish(struct duplex *d)

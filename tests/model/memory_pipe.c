@@ -23,7 +23,8 @@ static bool memory_write(struct duplex *d, const struct span *spans, size_t coun
         e->written += spans[i].len;
         memset(spans[i].data, 0xEE, spans[i].len); /* the bytes belong to the callee */
     }
-    e->is_full_told = e->out.size > e->capacity;
+    if (e->out.size > e->capacity)
+        e->is_full_told = true; /* until on_drain */
     return e->is_full_told;
 }
 

@@ -76,18 +76,20 @@ static void demand(struct party *p, bool holds, const char *problem)
         p->wrong = problem;
 }
 
-static void party_send(struct party *p, size_t n)
+/* Urgent: also when full, as a WebSocket sends its control frames. */
+static void party_send(struct party *p, size_t n, bool is_urgent)
 {
     static uint8_t bytes[MUCH];
     assert(n <= sizeof bytes);
-    if (!is_live(p) || p->has_ended || p->is_full || n == 0)
+    if (!is_live(p) || p->has_ended || (p->is_full && !is_urgent) || n == 0)
         return;
     for (size_t i = 0; i < n; i++)
         bytes[i] = byte_at(p->salt, p->sent + i);
     p->sent += n;
     size_t first = n < 5 ? n : 5;
-    p->is_full =
-        duplex_write(p->duplex, (struct span[]){{bytes, first}, {bytes + first, n - first}}, 2);
+    struct span spans[] = {{bytes, first}, {bytes + first, n - first}};
+    if (duplex_write(p->duplex, spans, 2))
+        p->is_full = true;
 }
 
 static void party_end(struct party *p)
@@ -132,10 +134,10 @@ static void party_do(struct party *p, uint8_t byte)
     switch (byte & 15) {
     case TLS_WORLD_CLIENT_SEND:
     case TLS_WORLD_SERVER_SEND:
-        party_send(p, 1 + amount * amount * 11);
+        party_send(p, 1 + amount * amount * 11, amount >= 8);
         break;
     case TLS_WORLD_SEND_MUCH:
-        party_send(p, MUCH - 3000 * (amount >> 1));
+        party_send(p, MUCH - 3000 * (amount >> 1), false);
         break;
     case TLS_WORLD_END:
         party_end(p);
