@@ -4,6 +4,7 @@
 #include "option_print.h"
 #include "options.h"
 #include "serve/serve.h"
+#include "token/token.h"
 #include "tunnel/probe.h"
 #include "tunnel/stdio_run.h"
 #include "tunnel/tunnel.h"
@@ -63,6 +64,13 @@ static const struct subcommand subcommands[] = {
      "a\n"
      "client; shows an exchange with half-close and one without. Then the proxy stays up to be "
      "tried.\n"},
+    {"token", COMMAND_TOKEN, token_run, "[--append FILE] NAME",
+     "make a token that lets its bearer in",
+     "Makes a token of 32 random bytes and prints it, once, on standard output: that is what a "
+     "client\n"
+     "needs (--token-file). The server needs the line \"NAME SHA256HEX\" in its file (serve "
+     "--tokens): it\n"
+     "is added to --append FILE, or printed on standard error.\n"},
 };
 
 static void print_help(FILE *out)
@@ -81,6 +89,8 @@ static void print_subcommand_help(const struct subcommand *s)
 {
     printf("usage: tidegate %s %s\n\n%s\n", s->name, s->usage, s->about);
     options_print(s->command, stdout);
+    if (s->command == COMMAND_TOKEN)
+        return;
     fputs("\n"
           "ADDR is HOST:PORT, :PORT (loopback), [V6]:PORT or unix:PATH. URL is ws:// or "
           "wss://HOST[:PORT][/PATH].\n"
@@ -135,7 +145,8 @@ static bool is_one_of(const char *word, const char *a, const char *b, const char
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        fputs("tidegate: no subcommand given (serve, tunnel, stdio, probe, demo, version, help)\n",
+        fputs("tidegate: no subcommand given (serve, tunnel, stdio, probe, demo, token, version, "
+              "help)\n",
               stderr);
         return EX_USAGE;
     }
@@ -151,9 +162,9 @@ int main(int argc, char **argv)
         if (strcmp(argv[1], subcommands[i].name) == 0)
             return run_subcommand(&subcommands[i], argc - 2, argv + 2);
     }
-    fprintf(
-        stderr,
-        "tidegate: %.100s: unknown subcommand (serve, tunnel, stdio, probe, demo, version, help)\n",
-        argv[1]);
+    fprintf(stderr,
+            "tidegate: %.100s: unknown subcommand (serve, tunnel, stdio, probe, demo, token, "
+            "version, help)\n",
+            argv[1]);
     return EX_USAGE;
 }

@@ -4,9 +4,22 @@
 
 #include <string.h>
 
+static bool is_argument(const struct option *o)
+{
+    return o->kind == OPTION_URL || o->kind == OPTION_NAME;
+}
+
 bool option_is_flag(const struct option *o, enum command command)
 {
-    return (o->commands & command) && o->kind != OPTION_URL;
+    return (o->commands & command) && !is_argument(o);
+}
+
+const struct option *option_argument(enum command command)
+{
+    for (size_t i = 0; i < option_table_count; i++)
+        if ((option_table[i].commands & command) && is_argument(&option_table[i]))
+            return &option_table[i];
+    return NULL;
 }
 
 const struct option *option_find(enum command command, const char *name, size_t len)

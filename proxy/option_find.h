@@ -8,6 +8,9 @@
 /* A flag of `command`, and not an argument. */
 bool option_is_flag(const struct option *o, enum command command);
 
+/* What stands behind the flags, once; NULL: nothing does. */
+const struct option *option_argument(enum command command);
+
 /* NULL: `command` has no such flag. `name` has `len` bytes. */
 const struct option *option_find(enum command command, const char *name, size_t len);
 

@@ -105,6 +105,7 @@ static void write_value(const struct option *o, const void *base, FILE *out)
         write_list(o, at, out);
         return;
     case OPTION_URL:
+    case OPTION_NAME:
     case OPTION_HEADER:
     case OPTION_PROXY:
     case OPTION_RETRY:

@@ -17,6 +17,7 @@ enum option_kind {
     OPTION_ADDRESSES, /* struct address_list */
     OPTION_CHOICE,    /* unsigned: the index of the word */
     OPTION_URL,       /* struct url; an argument, not a flag */
+    OPTION_NAME,      /* const char *, a name in a file of tokens; an argument */
     OPTION_PATH,      /* const char *, not copied */
     OPTION_PATHS,     /* struct word_list: separated by commas */
     OPTION_WORDS,     /* struct word_list: separated by commas or blanks */

@@ -1,5 +1,7 @@
 #include "option_value.h"
 
+#include "serve/access/token_file.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -129,6 +131,10 @@ bool option_value_set(const struct option *o, const char *text, void *base, stru
         return parse_choice(o->value, text, at);
     case OPTION_URL:
         return url_parse(text, at, why) == 0;
+    case OPTION_NAME:
+        *(const char **)at = text;
+        *why = "must be 1 to 64 letters, digits, '.', '_', '@', and '-' behind the first";
+        return token_file_is_name(text, strlen(text));
     case OPTION_PATH:
         *(const char **)at = text;
         *why = "is empty";

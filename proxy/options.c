@@ -109,21 +109,20 @@ static enum options_result set_flag(enum command command, int argc, char **argv,
     }
 }
 
-/* What stands where a flag would: the URL, once. */
+/* What stands where a flag would, once: the URL, the name. */
 static enum options_result set_argument(enum command command, const char *text, struct settings *s,
                                         struct text *problem)
 {
-    const struct option *o = &option_table[0];
+    const struct option *o = option_argument(command);
     const char *why = NULL;
 
-    assert(o->kind == OPTION_URL);
-    if (!(o->commands & command) || origin_of(o, s)->source == OPTION_ON_LINE) {
+    if (o == NULL || origin_of(o, s)->source == OPTION_ON_LINE) {
         text_addf(problem, "\"%.100s\": unexpected argument (flags begin with --)", text);
         return OPTIONS_BAD;
     }
     origin_of(o, s)->source = OPTION_ON_LINE;
     if (!set(o, text, s, &why)) {
-        option_value_describe(o, "URL", text, why, problem);
+        option_value_describe(o, o->value, text, why, problem);
         return OPTIONS_BAD;
     }
     return OPTIONS_OK;

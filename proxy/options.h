@@ -8,6 +8,7 @@
 #define TIDEGATE_OPTIONS_H
 
 #include "serve/config.h"
+#include "token/config.h"
 #include "tunnel/config.h"
 
 #include <stdbool.h>
@@ -19,6 +20,7 @@ enum command { /* bits: a flag may belong to several */
                COMMAND_TUNNEL = 4,
                COMMAND_STDIO = 8,
                COMMAND_PROBE = 16,
+               COMMAND_TOKEN = 32,
 };
 
 #define OPTION_MAX 128 /* rows of the table */
@@ -42,6 +44,7 @@ struct settings {
     struct server_config server; /* serve, demo */
     struct word_list tls_certs, tls_keys;
     struct tunnel_config tunnel; /* tunnel, stdio, probe */
+    struct token_config token;   /* token */
     unsigned log_level;          /* enum log_level */
     unsigned log_format;         /* enum log_format */
     bool is_once;

@@ -152,6 +152,8 @@ static enum options_result check_required(enum command command, struct settings 
             continue;
         if (o->kind == OPTION_URL)
             text_add(problem, "URL: missing (ws:// or wss://HOST[:PORT][/PATH])");
+        else if (o->kind == OPTION_NAME)
+            text_add(problem, "NAME: missing (whose token it is to be)");
         else
             text_addf(problem, "--%s %s: missing (HOST:PORT, :PORT, [V6]:PORT or unix:PATH)",
                       o->name, o->value);
@@ -164,7 +166,7 @@ enum options_result options_settle(enum command command, struct settings *s, str
 {
     enum options_result result = check_required(command, s, problem);
 
-    if (result != OPTIONS_OK)
+    if (result != OPTIONS_OK || command == COMMAND_TOKEN)
         return result;
     finish_ws(&s->service.ws, &s->service.relay, s);
     return command & (COMMAND_TUNNEL | COMMAND_STDIO | COMMAND_PROBE)

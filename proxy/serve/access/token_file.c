@@ -44,7 +44,7 @@ static struct span take_word(const char **line, const char *end)
 
 bool token_file_is_name(const char *name, size_t len)
 {
-    if (len == 0 || len > TOKEN_NAME_MAX)
+    if (len == 0 || len > TOKEN_NAME_MAX || name[0] == '-')
         return false;
     for (size_t i = 0; i < len; i++) {
         char c = name[i];
@@ -96,7 +96,7 @@ static const char *parse_line(const char *line, const char *end, struct entry *o
     if (hex.len == 0 || line != end)
         return "a line is NAME SHA256HEX";
     if (!token_file_is_name((const char *)name.data, name.len))
-        return "a name is 1 to 64 letters, digits, '.', '_', '-', '@'";
+        return "a name is 1 to 64 letters, digits, '.', '_', '@', and '-' behind the first";
     if (!parse_hex(hex, out->digest))
         return "no SHA-256 in 64 hex digits (tidegate token NAME makes a line)";
     if (is_of_nothing(out->digest))

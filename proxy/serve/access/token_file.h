@@ -5,9 +5,9 @@
  *     alice 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
  *
  * '#' begins a comment where a line begins; blank lines mean nothing. A name is what the log calls
- * the bearer: 64 characters at most out of letters, digits, '.', '_', '-', '@'. Names are
- * different, and so are hashes. One SHA-256 is enough for what tidegate makes (32 random bytes,
- * which nobody guesses), and too little for what people think up.
+ * the bearer: 64 characters at most out of letters, digits, '.', '_', '@', and '-' but in front.
+ * Names are different, and so are hashes. One SHA-256 is enough for what tidegate makes (32 random
+ * bytes, which nobody guesses), and too little for what people think up.
  *
  * A table does not change once it has been read, and may be used by all threads. */
 #ifndef TIDEGATE_TOKEN_FILE_H
