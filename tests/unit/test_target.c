@@ -316,6 +316,8 @@ static void test_81_who_may_connect_where(void **state)
         {"*.a.org:80", "/tcp/c.b.a.org/80", "93.184.216.34", "connected"},
         {"*.a.org:80", "/tcp/a.org/80", "93.184.216.34", "refused"},
         {"*.a.org:80", "/tcp/ba.org/80", "93.184.216.34", "refused"},
+        {"*.a.org:80", "/tcp/evila.org/80", "93.184.216.34", "refused"},
+        {"*.a.org:80", "/tcp/evil-a.org/80", "93.184.216.34", "refused"},
         {"*.a.org:80", "/tcp/b.a.org.evil/80", "93.184.216.34", "refused"},
         {"*.a.org:80", "/tcp/b.a.org/80", "127.0.0.1", "asked"},
 
