@@ -149,8 +149,10 @@ static int ask_clients(struct tls_config *c, const struct tls_server_options *o,
 {
     c->asks_clients = true;
     c->takes_clients_without = o->client_verify == TLS_CLIENT_OPTIONAL;
-    mbedtls_ssl_conf_authmode(&c->ssl, c->takes_clients_without ? MBEDTLS_SSL_VERIFY_OPTIONAL
-                                                                : MBEDTLS_SSL_VERIFY_REQUIRED);
+    if (c->takes_clients_without)
+        mbedtls_ssl_conf_authmode(&c->ssl, MBEDTLS_SSL_VERIFY_OPTIONAL);
+    else
+        tls_library_require_certificate(&c->ssl);
     return load_authorities(c, o->client_ca_file, problem);
 }
 

@@ -168,17 +168,29 @@ static const char *prefix_of(int tag)
     return NULL;
 }
 
-static void add_address(struct text *out, const mbedtls_x509_buf *san)
+/* False: it is none (2.28 lets it pass). */
+static bool add_address(struct text *out, const mbedtls_x509_buf *san)
 {
     char address[INET6_ADDRSTRLEN];
 
-    if (san->len == 4 || san->len == 16) {
-        text_add(out,
-                 inet_ntop(san->len == 4 ? AF_INET : AF_INET6, san->p, address, sizeof(address)));
-    } else {
-        text_add(out, "#");
-        add_hex(out, san->p, san->len);
-    }
+    if (san->len != 4 && san->len != 16)
+        return false;
+    text_add(out, inet_ntop(san->len == 4 ? AF_INET : AF_INET6, san->p, address, sizeof(address)));
+    return true;
+}
+
+/* False: of no kind that is told. */
+static bool add_name(struct text *out, const mbedtls_x509_buf *san)
+{
+    const char *prefix = san->p != NULL ? prefix_of(san->tag) : NULL;
+
+    if (prefix == NULL)
+        return false;
+    text_add(out, prefix);
+    if ((san->tag & MBEDTLS_ASN1_TAG_VALUE_MASK) == TLS_SAN_ADDRESS)
+        return add_address(out, san);
+    add_escaped(out, san->p, san->len, ",\\");
+    return true;
 }
 
 void tls_identity_names(const struct duplex *d, struct text *out)
@@ -190,18 +202,10 @@ void tls_identity_names(const struct duplex *d, struct text *out)
         return;
     for (const mbedtls_x509_sequence *san = &cert->subject_alt_names; san != NULL;
          san = san->next) {
-        const char *prefix = san->buf.p != NULL ? prefix_of(san->buf.tag) : NULL;
         char buffer[ITEM_MAX];
         struct text item;
-        if (prefix == NULL)
-            continue;
         text_init(&item, buffer, sizeof(buffer));
-        text_add(&item, prefix);
-        if ((san->buf.tag & MBEDTLS_ASN1_TAG_VALUE_MASK) == TLS_SAN_ADDRESS)
-            add_address(&item, &san->buf);
-        else
-            add_escaped(&item, san->buf.p, san->buf.len, ",\\");
-        if (!add_item(&list, ",", &item))
+        if (add_name(&item, &san->buf) && !add_item(&list, ",", &item))
             return;
     }
 }

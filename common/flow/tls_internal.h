@@ -55,6 +55,7 @@ int tls_internal_fail_file(struct text *problem, const char *what, const char *f
 int tls_library_random(void *context, unsigned char *out, size_t len);
 int tls_library_set_up(void); /* 0 or -EIO; more than once is fine */
 void tls_library_set_versions(mbedtls_ssl_config *ssl);
+void tls_library_require_certificate(mbedtls_ssl_config *ssl); /* server: of clients */
 int tls_library_parse_key(mbedtls_pk_context *key, const char *file);
 int tls_library_check_pair(const mbedtls_pk_context *public, const mbedtls_pk_context *key);
 

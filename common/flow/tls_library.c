@@ -29,6 +29,14 @@ void tls_library_set_versions(mbedtls_ssl_config *ssl)
                                               MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_EPHEMERAL_ALL);
 }
 
+/* A client refused by mbedTLS 3.6.6 itself in TLS 1.3 is told so with the keys of the handshake,
+ * when it reads with the next ones already: to it that is a bad record. So it is let through to
+ * tls_peer_check(). */
+void tls_library_require_certificate(mbedtls_ssl_config *ssl)
+{
+    mbedtls_ssl_conf_authmode(ssl, MBEDTLS_SSL_VERIFY_OPTIONAL);
+}
+
 int tls_library_parse_key(mbedtls_pk_context *key, const char *file)
 {
     return mbedtls_pk_parse_keyfile(key, file, NULL, tls_library_random, NULL);
@@ -67,6 +75,11 @@ void tls_library_set_versions(mbedtls_ssl_config *ssl)
     mbedtls_ssl_conf_min_version(ssl, MBEDTLS_SSL_MAJOR_VERSION_3, MBEDTLS_SSL_MINOR_VERSION_3);
     mbedtls_ssl_conf_sig_hashes(ssl, hashes);
     mbedtls_ssl_conf_curves(ssl, curves);
+}
+
+void tls_library_require_certificate(mbedtls_ssl_config *ssl)
+{
+    mbedtls_ssl_conf_authmode(ssl, MBEDTLS_SSL_VERIFY_REQUIRED);
 }
 
 int tls_library_parse_key(mbedtls_pk_context *key, const char *file)

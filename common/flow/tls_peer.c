@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define ALERT_CERTIFICATE_REQUIRED 116 /* RFC 8446 section 6.2 */
+
 bool tls_peer_is_address(const char *name)
 {
     uint8_t bytes[16];
@@ -80,7 +82,7 @@ static int check_server(const struct tls_config *config, const mbedtls_x509_crt 
     return 0;
 }
 
-/* Where a certificate is optional mbedTLS lets a bad one pass. */
+/* Where mbedTLS takes a certificate for optional it lets a bad one pass, too. */
 static int check_client(const struct tls_config *config, const mbedtls_ssl_context *ssl)
 {
     if (!config->asks_clients)
@@ -90,27 +92,34 @@ static int check_client(const struct tls_config *config, const mbedtls_ssl_conte
     return (int)(mbedtls_ssl_get_verify_result(ssl) & INT32_MAX);
 }
 
+static unsigned char alert_for(const mbedtls_ssl_context *ssl, int problem)
+{
+    if (problem != MBEDTLS_X509_BADCERT_MISSING)
+        return MBEDTLS_SSL_ALERT_MSG_BAD_CERT;
+    return strcmp(mbedtls_ssl_get_version(ssl), "TLSv1.3") == 0
+               ? ALERT_CERTIFICATE_REQUIRED
+               : MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE;
+}
+
 int tls_peer_check(const struct tls_config *config, mbedtls_ssl_context *ssl, const char *name)
 {
     int problem = config->is_server ? check_client(config, ssl)
                                     : check_server(config, mbedtls_ssl_get_peer_cert(ssl), name);
 
     if (problem != 0)
-        mbedtls_ssl_send_alert_message(ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
-                                       MBEDTLS_SSL_ALERT_MSG_BAD_CERT);
+        mbedtls_ssl_send_alert_message(ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL, alert_for(ssl, problem));
     return problem;
 }
 
 /* A certificate for another use is a bad message to mbedTLS, one that does not verify is not. A
- * client without one is not told by TLS 1.2, and would take it for a lost connection. */
+ * client without one is not told, and would take it for a lost connection. */
 int tls_peer_why(mbedtls_ssl_context *ssl, int error)
 {
     uint32_t flags = mbedtls_ssl_get_verify_result(ssl);
 
     if (error == MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE) {
-        if (strcmp(mbedtls_ssl_get_version(ssl), "TLSv1.2") == 0)
-            mbedtls_ssl_send_alert_message(ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
-                                           MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE);
+        mbedtls_ssl_send_alert_message(ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
+                                       alert_for(ssl, MBEDTLS_X509_BADCERT_MISSING));
         return MBEDTLS_X509_BADCERT_MISSING;
     }
     if ((error == MBEDTLS_ERR_X509_CERT_VERIFY_FAILED || error == TLS_ERROR_BAD_CERTIFICATE) &&

@@ -4,21 +4,40 @@
 
 #include <stdbool.h>
 
-/* PEM files in a folder of their own. The authority signs all of the others but `self`. */
+#define TLS_CERTS_PATH_MAX 96
+
+/* PEM files in a folder of their own. `ca` signs all of the others unless it says otherwise. */
+#define TLS_CERTS_FILES(X)                                                                         \
+    X(ca)                                                                                          \
+    X(other_ca)                                                                                    \
+    X(good)     /* DNS:tidegate.test, DNS:*.wild.test, IP:127.0.0.1, IP:::1 */                     \
+    X(expired)  /* the same names, until 2020 */                                                   \
+    X(no_names) /* CN=tidegate.test, no subject alternative names */                               \
+    X(self)     /* signed by itself */                                                             \
+    X(second)   /* DNS:second.test, of `other_key` */                                              \
+    X(rsa)      /* the names of `good`, of `rsa_key`, signed by itself; tls_certs_make_rsa() */    \
+    X(client)   /* alice: DNS:alice.test, URI:spiffe://test/alice, IP, email; for clients */       \
+    X(client_any_use)   /* without extended key usage */                                           \
+    X(client_other_use) /* for servers only */                                                     \
+    X(client_expired)                                                                              \
+    X(client_stranger) /* signed by `other_ca` */                                                  \
+    X(client_nasty)    /* names that must not pass for others */                                   \
+    X(client_many)     /* more names than a log line takes */                                      \
+    X(key)             /* of all but the authorities, and those that say otherwise */              \
+    X(other_key)                                                                                   \
+    X(rsa_key)
+
 struct tls_certs {
     char folder[64];
-    char ca[96], other_ca[96];
-    char good[96];     /* DNS:tidegate.test, DNS:*.wild.test, IP:127.0.0.1, IP:::1 */
-    char expired[96];  /* the same names, until 2020 */
-    char no_names[96]; /* CN=tidegate.test, no subject alternative names */
-    char self[96];     /* signed by itself */
-    char key[96];      /* of all but the authorities */
-    char other_key[96];
     char pin[64]; /* of `key` */
+#define TLS_CERTS_MEMBER(name) char name[TLS_CERTS_PATH_MAX];
+    TLS_CERTS_FILES(TLS_CERTS_MEMBER)
+#undef TLS_CERTS_MEMBER
 };
 
 /* False: could not be made. */
 bool tls_certs_make(struct tls_certs *c);
+bool tls_certs_make_rsa(struct tls_certs *c); /* afterwards; takes a second */
 void tls_certs_remove(struct tls_certs *c);
 
 #endif

@@ -130,6 +130,17 @@ void kit_open_and_shake(void)
     kit.side[CLIENT].told[0] = kit.side[SERVER].told[0] = '\0';
 }
 
+void side_check_problem(const struct side *s, const char *expected)
+{
+    char buffer[256];
+    struct text t;
+    text_init(&t, buffer, sizeof buffer);
+    assert_true(s->is_over);
+    assert_int_equal(s->cause.what, CAUSE_TLS);
+    tls_config_describe(s->cause.native, &t);
+    assert_string_equal(buffer, expected);
+}
+
 void side_close(struct side *s)
 {
     duplex_close(s->duplex);
@@ -180,6 +191,31 @@ int kit_set_up(void **state)
         .plain_answer = {(uint8_t *)(uintptr_t)kit_answer, strlen(kit_answer)}};
     return tls_config_new_client(&client, &kit.configs[CLIENT], &t) |
            tls_config_new_server(&server, &kit.configs[SERVER], &t);
+}
+
+static struct tls_config *usual[2];
+
+void kit_configure(const struct tls_client_options *client, const struct tls_server_options *server)
+{
+    char buffer[512];
+    struct text t;
+    text_init(&t, buffer, sizeof buffer);
+    for (int i = 0; i < 2; i++)
+        if (usual[i] == NULL)
+            usual[i] = kit.configs[i];
+        else if (kit.configs[i] != usual[i])
+            tls_config_free(kit.configs[i]);
+    kit.configs[CLIENT] = usual[CLIENT];
+    kit.configs[SERVER] = usual[SERVER];
+    if (client != NULL && tls_config_new_client(client, &kit.configs[CLIENT], &t) != 0)
+        fail_msg("%s", buffer);
+    if (server != NULL && tls_config_new_server(server, &kit.configs[SERVER], &t) != 0)
+        fail_msg("%s", buffer);
+}
+
+void kit_configure_usual(void)
+{
+    kit_configure(NULL, NULL);
 }
 
 int kit_tear_down(void **state)

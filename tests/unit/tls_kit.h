@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -44,6 +45,10 @@ extern const struct duplex_events kit_events;
 int kit_set_up(void **state);
 int kit_tear_down(void **state);
 
+/* Others in place of the usual ones; NULL: stays. Until kit_configure_usual(). */
+void kit_configure(const struct tls_client_options *client, const struct tls_server_options *server);
+void kit_configure_usual(void);
+
 /* A network; each side is then opened with kit_open_tls(), or owned as it is. */
 void kit_open_wire(void);
 void kit_own(int which, struct duplex *d);
@@ -65,6 +70,8 @@ uint8_t kit_byte_at(uint64_t position);                     /* of the sequence *
 void kit_write_raw(int from, const void *data, size_t len); /* on the wire; 1024 at most */
 void side_send(struct side *s, size_t n);                   /* more of the sequence */
 bool side_has_whole(const struct side *from, const struct side *to);
+/* That it was aborted for TLS, and why, for people. */
+void side_check_problem(const struct side *s, const char *expected);
 void side_close(struct side *s);
 void side_abort(struct side *s);
 

@@ -3,6 +3,8 @@
 #include "crypto.h"
 #include "queue.h"
 
+#include <mbedtls/version.h>
+
 static struct queue inbox;
 
 static void keep(void *owner, struct span data)
@@ -52,6 +54,8 @@ void tls_raw_open(struct tls_raw *raw)
     kit_own(CLIENT, &kit.wire.end[CLIENT].duplex);
     duplex_own(kit.side[CLIENT].duplex, &keeps, &kit.side[CLIENT]);
     kit_open_tls(SERVER);
+    raw->host = NULL;
+    raw->session = NULL;
     mbedtls_ssl_config_init(&raw->config);
     mbedtls_ssl_init(&raw->ssl);
     assert_int_equal(mbedtls_ssl_config_defaults(&raw->config, MBEDTLS_SSL_IS_CLIENT,
@@ -63,11 +67,23 @@ void tls_raw_open(struct tls_raw *raw)
     mbedtls_ssl_conf_renegotiation(&raw->config, MBEDTLS_SSL_RENEGOTIATION_ENABLED);
 }
 
+void tls_raw_speak_tls12(struct tls_raw *raw)
+{
+#if MBEDTLS_VERSION_MAJOR >= 3
+    mbedtls_ssl_conf_max_tls_version(&raw->config, MBEDTLS_SSL_VERSION_TLS1_2);
+#else
+    (void)raw; /* it knows no other */
+#endif
+}
+
 int tls_raw_shake(struct tls_raw *raw)
 {
     int r;
 
     assert_int_equal(mbedtls_ssl_setup(&raw->ssl, &raw->config), 0);
+    assert_int_equal(mbedtls_ssl_set_hostname(&raw->ssl, raw->host), 0);
+    if (raw->session != NULL)
+        assert_int_equal(mbedtls_ssl_set_session(&raw->ssl, raw->session), 0);
     mbedtls_ssl_set_bio(&raw->ssl, NULL, give, take, NULL);
     while ((r = mbedtls_ssl_handshake(&raw->ssl)) == MBEDTLS_ERR_SSL_WANT_READ &&
            !kit.side[SERVER].is_over)
