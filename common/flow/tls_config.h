@@ -3,8 +3,8 @@
  *
  * Made once, read-only afterwards. Each connection made with it holds it, so that it can be
  * replaced while there are some. One thread. Set-up reads files and
- * takes some milliseconds. The files tls_*.c here call mbedTLS for TLS, common/core/crypto.c for
- * the rest; nobody else does. */
+ * takes some milliseconds. The files tls_*.c here call mbedTLS for TLS, common/core/crypto.c and
+ * aead_speed.c for the rest; nobody else does. */
 #ifndef TIDEGATE_TLS_CONFIG_H
 #define TIDEGATE_TLS_CONFIG_H
 
