@@ -83,10 +83,14 @@ static void drop_long(struct proxy_header_text *t)
         t->len = 0;
 }
 
-/* `h` as a writer that obeys its limits would have told it. */
+/* `h` as a writer that obeys its limits would have told it: "::" is a destination that is not
+ * known, of whatever family. */
 static struct proxy_header telling(const struct proxy_header *h)
 {
+    static const struct ip none;
     struct proxy_header t = *h;
+    if (ip_is_v4(&t.source.ip) && ip_equals(&t.destination.ip, &none))
+        t.destination.ip.bytes[10] = t.destination.ip.bytes[11] = 0xFF; /* 0.0.0.0 */
     drop_long(&t.alpn);
     drop_long(&t.authority);
     drop_long(&t.netns);
