@@ -19,9 +19,11 @@ from support import dial
 from tls import TlsBackend, TlsSocket, client_context
 from wsclient import WsClient
 
-# Marks of tests, or of whole modules: how clients, tunnels and proxies of the test speak to each other.
-over_both = pytest.mark.parametrize("rig", ["ws", "wss"], indirect=True)
-over_wss = pytest.mark.parametrize("rig", ["wss"], indirect=True)
+# Marks of tests, or of whole modules (a test's own wins): how clients and tunnels speak to proxies. Without one
+# it is ws.
+over_ws = pytest.mark.over("ws")
+over_wss = pytest.mark.over("wss")
+over_both = pytest.mark.over("ws", "wss")
 
 
 class Rig:
@@ -113,6 +115,13 @@ class Rig:
             for proxy in self.proxies:
                 proxy.kill()
             shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """For a conftest.py: what the marks above mean."""
+    mark = metafunc.definition.get_closest_marker("over")
+    if "rig" in metafunc.fixturenames and mark and mark.args != ("ws",):
+        metafunc.parametrize("rig", mark.args, indirect=True)
 
 
 @pytest.fixture

@@ -10,9 +10,11 @@ import time
 import pytest
 from backend import BackendConnection
 from proxy import Proxy
-from rig import Rig
+from rig import over_both, Rig
 from support import MIB, payload, sha256
 from wsclient import BINARY, CARRIERS, CLOSE, HALF_CLOSE_CARRIERS, WsClient, frame
+
+pytestmark = over_both
 
 
 def start(rig: Rig, carrier: str, *flags: str) -> tuple[Proxy, WsClient, BackendConnection]:

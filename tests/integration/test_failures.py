@@ -8,9 +8,11 @@ import time
 import pytest
 from backend import Backend
 from proxy import Proxy
-from rig import Rig
+from rig import over_both, over_ws, Rig
 from support import count_sockets, wait_until
 from wsclient import CARRIERS, WsClient, request
+
+pytestmark = over_both
 
 
 def check_failure(rig: Rig, proxy: Proxy, carrier: str, status: int, code: int, cause: str) -> None:
@@ -97,6 +99,7 @@ def limited(rig: Rig, limit: int) -> tuple[Proxy, Backend]:
     return rig.proxy(backend, "--max-connections", str(limit)), backend
 
 
+@over_ws
 def test_59_above_the_limit(rig: Rig) -> None:
     proxy, _ = limited(rig, 2)
     idle = count_sockets(proxy.pid)
@@ -154,6 +157,7 @@ def test_59_slots_return_from_those_who_never_got_one(rig: Rig, unused_tcp_addre
         proxy.wait_idle()
 
 
+@over_ws
 def test_59_many_above_the_limit_are_answered_or_wait(rig: Rig) -> None:
     """More than the proxy cares to tell at once: the rest waits in the kernel, nobody is lost."""
     proxy, backend = limited(rig, 1)

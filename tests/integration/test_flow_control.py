@@ -12,9 +12,11 @@ import time
 import pytest
 from backend import BackendConnection, echo
 from proxy import Proxy
-from rig import Rig
+from rig import over_both, Rig
 from support import KIB, MIB, is_sanitized, payload, resident_bytes, sha256
 from wsclient import CARRIERS, HALF_CLOSE_CARRIERS, PING, WsClient, frame
+
+pytestmark = over_both
 
 PART = payload(8 * MIB, 20)
 

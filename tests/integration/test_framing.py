@@ -11,7 +11,7 @@ import struct
 import pytest
 from backend import BackendConnection, echo
 from proxy import Proxy
-from rig import Rig
+from rig import over_both, Rig
 from support import KIB, MIB, is_sanitized, payload, resident_bytes, sha256
 from wsclient import (
     BINARY,
@@ -25,6 +25,8 @@ from wsclient import (
     WsClient,
     frame,
 )
+
+pytestmark = over_both
 
 
 def start(rig: Rig, carrier: str = "plain") -> tuple[Proxy, WsClient, BackendConnection]:

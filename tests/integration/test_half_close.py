@@ -7,7 +7,7 @@ import time
 import pytest
 from backend import BackendConnection, answer_at_end
 from proxy import Proxy
-from rig import Rig
+from rig import over_both, over_ws, Rig
 from support import MIB, payload, sha256
 from wsclient import (
     BINARY,
@@ -22,6 +22,8 @@ from wsclient import (
     frame,
     request,
 )
+
+pytestmark = over_both
 
 both_carriers = pytest.mark.parametrize("carrier", HALF_CLOSE_CARRIERS)
 
@@ -50,6 +52,7 @@ def test_34_answer_at_end_of_input(rig: Rig, carrier: str) -> None:
     assert backend.accept().digest == sha256(payload(MIB, 8))
 
 
+@over_ws
 @both_carriers
 def test_35_data_two_seconds_after_backend_end(rig: Rig, carrier: str) -> None:
     _, client, connection = start(rig, carrier)
@@ -302,6 +305,7 @@ def test_41_half_closed_too_long(rig: Rig, carrier: str, first: str) -> None:
         assert connection.wait_end() == "reset"
 
 
+@over_ws
 @both_carriers
 @pytest.mark.parametrize("first", ["client", "backend"])
 def test_41_trickle_keeps_it_open(rig: Rig, carrier: str, first: str) -> None:
@@ -365,6 +369,7 @@ def test_42_plain_backend_end_comes_behind_all_data(rig: Rig) -> None:
     assert connection.wait_end() == "eof"
 
 
+@over_ws
 def test_42_plain_unanswered_close_does_not_hang(rig: Rig) -> None:
     """A client that never answers our Close 1000 is let go of; its stream was not complete."""
     proxy, client, connection = start(rig, "plain")

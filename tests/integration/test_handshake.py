@@ -8,7 +8,7 @@ import threading
 import pytest
 from backend import Backend, SlowToConnect
 from proxy import Proxy
-from rig import Rig
+from rig import over_both, Rig
 from support import MIB, PATIENCE, payload, sha256
 from wsclient import (
     BINARY,
@@ -189,6 +189,7 @@ def test_08_malformed(rig: Rig, raw: bytes) -> None:
     backend.expect_none()
 
 
+@over_both
 @pytest.mark.parametrize(
     ("raw", "status"),
     [
@@ -205,6 +206,7 @@ def test_09_too_large(rig: Rig, raw: bytes, status: int) -> None:
     backend.expect_none()
 
 
+@over_both
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_10_frames_in_the_segment_of_the_request(rig: Rig, carrier: str) -> None:
     proxy, backend = start(rig)
@@ -216,6 +218,7 @@ def test_10_frames_in_the_segment_of_the_request(rig: Rig, carrier: str) -> None
     assert connection.kept == b"early bird"
 
 
+@over_both
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_10_backend_speaks_first(rig: Rig, carrier: str) -> None:
     """Its banner comes with the very connection, perhaps in one segment with our 101."""
@@ -224,6 +227,7 @@ def test_10_backend_speaks_first(rig: Rig, carrier: str) -> None:
     assert client.expect("data").data == b"220 ready\r\n"
 
 
+@over_both
 @pytest.mark.parametrize("carrier", ["extension", "subprotocol"])
 def test_10_a_megabyte_before_the_backend_is_connected(rig: Rig, carrier: str) -> None:
     """More than is kept early: the rest waits in the kernel, and nothing is lost, nor the end behind it."""
@@ -246,6 +250,7 @@ def test_10_a_megabyte_before_the_backend_is_connected(rig: Rig, carrier: str) -
         sender.join(PATIENCE)
 
 
+@over_both
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_11_byte_by_byte(rig: Rig, carrier: str) -> None:
     proxy, backend = start(rig)
@@ -340,6 +345,7 @@ def test_14_rsv1_frame(rig: Rig) -> None:
     assert backend.accept().wait_end() == "reset"
 
 
+@over_both
 @pytest.mark.parametrize("how", ["fin", "reset"])
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", request()[:-2]], ids=["nothing", "word", "most"])
 def test_16_client_vanishes_in_the_handshake(rig: Rig, how: str, sent: bytes) -> None:
@@ -359,6 +365,7 @@ def test_16_client_vanishes_in_the_handshake(rig: Rig, how: str, sent: bytes) ->
     backend.expect_none()
 
 
+@over_both
 @pytest.mark.parametrize("how", ["fin", "reset"])
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_16_client_vanishes_while_connecting(
@@ -382,6 +389,7 @@ def test_16_client_vanishes_while_connecting(
     proxy.wait_idle()
 
 
+@over_both
 def test_18_refusal_survives_a_client_that_still_sends(rig: Rig) -> None:
     """Closing with unread input resets, and a reset destroys the answer: so it must be read away."""
     proxy, backend = start(rig)

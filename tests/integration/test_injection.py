@@ -11,15 +11,18 @@ from typing import IO
 import pytest
 from backend import answer_at_end, echo
 from injection import inject
-from rig import Rig
+from rig import over_both, over_ws, Rig
 from support import MIB, PATIENCE, cpu_seconds, default_binary, open_files, payload, sha256
 from wsclient import HALF_CLOSE_CARRIERS
+
+pytestmark = over_both
 
 UP, DOWN = payload(2 * MIB, 70), payload(3 * MIB, 71)
 CALLS = "read,readv,recvfrom,recvmsg,write,writev,sendto,sendmsg"
 LOOK = 1.2  # seconds of accept failing all the time
 
 
+@over_ws
 @pytest.mark.parametrize("error", ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"])
 def test_58_accept_fails_for_a_while(rig: Rig, error: str) -> None:
     """No spinning, a line a second, open connections go on; nobody who waited is lost."""
@@ -44,6 +47,7 @@ def test_58_accept_fails_for_a_while(rig: Rig, error: str) -> None:
     assert len(proxy.lines) - lines <= 3, proxy.lines[lines:]
 
 
+@over_ws
 @pytest.mark.parametrize("error", ["EMFILE", "ENOBUFS"])
 def test_58_accept_fails_three_times(rig: Rig, error: str) -> None:
     """It needs no other event than time to come back."""
@@ -55,6 +59,7 @@ def test_58_accept_fails_three_times(rig: Rig, error: str) -> None:
     assert injection.count() == 3
 
 
+@over_ws
 @pytest.mark.parametrize("error", ["ECONNABORTED", "EPROTO", "EINTR"])
 def test_58_accept_meets_lost_connections(rig: Rig, error: str) -> None:
     """An error of one connection is not one of the listener: no pause, no warning."""
@@ -112,7 +117,7 @@ def test_55_backend_queue_is_full_for_a_moment(rig: Rig) -> None:
 def test_55_stdio_calls_fail_in_between(rig: Rig, error: str) -> None:
     """The same for the pipes of `stdio`."""
     proxy = rig.proxy(rig.backend("tcp", echo))
-    command = [default_binary(), "stdio", f"ws://{proxy.address}/"]
+    command = [default_binary(), "stdio", *rig.trust(), rig.url(proxy.address)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin and process.stdout
         send_all(process.stdin, b"connected")

@@ -12,9 +12,11 @@ import time
 import pytest
 from backend import answer_at_end
 from proxy import Proxy
-from rig import Rig
+from rig import over_both, over_ws, Rig
 from support import MIB, default_binary, dial, payload, sha256, wait_until
-from wsclient import CARRIERS, HALF_CLOSE_CARRIERS, open_ws, request
+from wsclient import CARRIERS, HALF_CLOSE_CARRIERS, request
+
+pytestmark = over_both
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -173,6 +175,7 @@ def test_68_port_in_use() -> None:
     assert result.stdout == ""
 
 
+@over_ws
 @pytest.mark.parametrize(
     ("limit", "flags", "words"),
     [
@@ -233,6 +236,7 @@ def test_68_help_and_version() -> None:
         assert flag in text
 
 
+@over_ws
 def test_68_flag_with_equals_sign(rig: Rig) -> None:
     proxy = rig.proxy(rig.backend(), "--idle-timeout=300ms")
     assert rig.client(proxy).expect("close").number == 4005
@@ -283,16 +287,17 @@ def test_68_stale_unix_socket_is_replaced_and_a_live_one_refused(rig: Rig) -> No
         sock.bind(str(path))
     backend = rig.backend()
     proxy = rig.proxy(backend, listen=(f"unix:{path}",))
-    open_ws(f"unix:{path}").drop()
+    rig.client(f"unix:{path}").drop()
     result = run("serve", "--listen", f"unix:{path}", "--backend", ":9")
     assert result.returncode == 71 and str(path) in result.stderr
-    open_ws(f"unix:{path}").drop()
+    rig.client(f"unix:{path}").drop()
     proxy.wait_idle()
     proxy.signal()
     stopped(proxy)
     assert not path.exists(), "its socket file goes with it"
 
 
+@over_ws
 def test_68_a_file_that_is_no_socket_is_left_alone(rig: Rig) -> None:
     path = rig.directory / "precious.txt"
     path.write_text("do not touch")

@@ -9,9 +9,11 @@ from collections.abc import Callable
 import pytest
 from backend import BackendConnection, echo
 from proxy import Proxy
-from rig import Rig
+from rig import over_both, over_ws, over_wss, Rig
 from support import MIB, payload, sha256
 from wsclient import BINARY, CARRIERS, PONG, WsClient, frame, request
+
+pytestmark = over_both
 
 LINGER = ("--linger", "1s")
 BOUND = 4.0  # seconds, generously above the linger time
@@ -80,6 +82,7 @@ def test_plain_client_that_sends_behind_its_close(rig: Rig) -> None:
     is_over(proxy, started)
 
 
+@over_ws
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_46_client_resets_while_the_backend_does_not_read(rig: Rig, carrier: str) -> None:
     """Nobody reads from the client then, so nobody sees its reset; the next ping does."""
@@ -99,6 +102,12 @@ def test_46_client_resets_while_the_backend_does_not_read(rig: Rig, carrier: str
     assert sha256(data[: connection.count]) == connection.digest
 
 
+@over_wss
+def test_46_wss_client_resets_while_the_backend_does_not_read(rig: Rig) -> None:
+    """The same with TLS."""
+    test_46_client_resets_while_the_backend_does_not_read(rig, "extension")
+
+
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_48_backend_resets_while_the_client_does_not_read(rig: Rig, carrier: str) -> None:
     """It is found when the client reads on; what had come before is delivered."""
@@ -116,6 +125,7 @@ def test_48_backend_resets_while_the_client_does_not_read(rig: Rig, carrier: str
     assert proxy.wait_closed()["cause"] == "reset"
 
 
+@over_ws
 @pytest.mark.parametrize("says", ["nothing", "pong"])
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_38_slow_client_loses_nothing_behind_the_ends(rig: Rig, carrier: str, says: str) -> None:
@@ -139,6 +149,13 @@ def test_38_slow_client_loses_nothing_behind_the_ends(rig: Rig, carrier: str, sa
     assert proxy.wait_closed(client.name)["cause"] == "ok"
 
 
+@over_wss
+def test_38_slow_wss_client_loses_nothing_behind_the_ends(rig: Rig) -> None:
+    """Nor of what is sealed already, and close_notify comes behind it."""
+    test_38_slow_client_loses_nothing_behind_the_ends(rig, "extension", "nothing")
+
+
+@over_ws
 @pytest.mark.parametrize("carrier", ["extension", "subprotocol"])
 def test_38_close_1000_waits_for_the_backends_kernel(rig: Rig, carrier: str) -> None:
     """It confirms delivery, so it does not come while a backend that is busy has room for a part only,

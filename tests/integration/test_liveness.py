@@ -8,9 +8,11 @@ import time
 import pytest
 from backend import BackendConnection, echo
 from proxy import Proxy
-from rig import Rig
+from rig import over_both, over_ws, over_wss, Rig
 from support import MIB, payload, sha256
 from wsclient import CARRIERS, HALF_CLOSE_CARRIERS, PONG, WsClient, frame, request
+
+pytestmark = over_both
 
 PINGS = ("--ping-interval", "200ms", "--ping-timeout", "300ms")
 
@@ -32,6 +34,7 @@ def test_ping_is_sent_and_a_pong_keeps_it_open(rig: Rig, carrier: str) -> None:
     assert not proxy.find("closed")
 
 
+@over_ws
 @pytest.mark.parametrize("carrier", HALF_CLOSE_CARRIERS)
 @pytest.mark.parametrize("first", ["client", "backend"])
 def test_ping_answered_half_closed_keeps_it_open(rig: Rig, carrier: str, first: str) -> None:
@@ -95,12 +98,11 @@ def test_62_pong_delayed_behind_data(rig: Rig, carrier: str) -> None:
     assert not proxy.find("closed")
     client.sock.settimeout(20)
     connection.read_in_background()
-    client.raw(raw[sent:])
-    connection.wait_count(len(data))
-    assert connection.digest == sha256(data)
-    client.raw(frame(PONG, b""))
+    client.raw(raw[sent:] + frame(PONG, b""))
     client.read_until("ping")
+    connection.wait_count(len(data))
     assert not proxy.find("closed")
+    assert connection.digest == sha256(data)
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
@@ -115,6 +117,7 @@ def test_62_client_busy_with_what_we_sent_is_not_killed(rig: Rig, carrier: str) 
     assert (client.received.count, client.received.digest) == (len(data), sha256(data))
 
 
+@over_ws
 def test_pings_off(rig: Rig) -> None:
     _, client, connection = start(rig, "extension", "--ping-interval", "0")
     client.sock.settimeout(1)
@@ -138,6 +141,7 @@ def test_idle_timeout(rig: Rig, carrier: str) -> None:
     assert connection.wait_end() == "reset"
 
 
+@over_ws
 @pytest.mark.parametrize("who", ["client", "backend"])
 def test_idle_timeout_restarts_with_every_byte(rig: Rig, who: str) -> None:
     proxy, client, connection = start(rig, "extension", "--idle-timeout", "800ms")
@@ -155,12 +159,14 @@ def test_idle_timeout_restarts_with_every_byte(rig: Rig, who: str) -> None:
     assert record["cause"] == "idle" and record["duration_ms"] >= 2600
 
 
+@over_ws
 def test_idle_timeout_is_not_fed_by_pings(rig: Rig) -> None:
     _, client, _ = start(rig, "extension", "--idle-timeout", "700ms", "--ping-interval", "100ms")
     client.read_until("ping")
     assert client.read_until("close").number == 4005
 
 
+@over_ws
 def test_idle_timeout_is_not_for_the_half_closed(rig: Rig) -> None:
     _, client, connection = start(rig, "extension", "--idle-timeout", "300ms")
     client.fin()
@@ -211,6 +217,7 @@ def test_57_stalled_after_101_is_reaped(rig: Rig) -> None:
     assert connection.wait_end() == "reset"
 
 
+@over_ws
 @pytest.mark.parametrize("flag", ["--idle-timeout", "--half-closed-timeout"])
 @pytest.mark.parametrize("reader", ["client", "backend"])
 def test_41_slow_reader_is_not_idle(rig: Rig, flag: str, reader: str) -> None:
@@ -233,6 +240,12 @@ def test_41_slow_reader_is_not_idle(rig: Rig, flag: str, reader: str) -> None:
         sock.recv(5000)
         time.sleep(0.05)  # a slow reader
     assert not proxy.find("closed")
+
+
+@over_wss
+def test_41_slow_reader_is_not_idle_over_wss(rig: Rig) -> None:
+    """What TLS holds back counts, too."""
+    test_41_slow_reader_is_not_idle(rig, "--half-closed-timeout", "client")
 
 
 def send_quietly(client: WsClient, data: bytes) -> None:

@@ -6,8 +6,9 @@ import re
 
 import pytest
 from backend import echo
-from rig import Rig
+from rig import over_both, Rig
 from wsclient import CARRIERS, request
+
 
 SECRETS = [
     ("Authorization", "Basic c2VjcmV0LXdvcmQ="),

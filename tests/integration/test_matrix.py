@@ -1,4 +1,5 @@
-"""The half-close matrix: carrier x backend x who ends first x what is going on meanwhile.
+"""The half-close matrix: ws or wss x carrier x backend x who ends first x what is going on meanwhile. That of tunnel
+and proxy is in test_tunnel_matrix.py.
 
 Each case checks the content both ways, the order of the ends, what each socket saw, the Close code and
 the log record. A unix socket has no reset: a unix backend sees EOF or ECONNRESET for one, and can make
@@ -7,17 +8,20 @@ one only by closing with something unread.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
 from backend import BackendConnection
 from proxy import Proxy, Record
-from rig import Rig
+from rig import over_both, Rig
 from support import MIB, payload, sha256
 from wsclient import CARRIERS, HALF_CLOSE_CARRIERS, WsClient
 
+pytestmark = over_both
+
 UP, DOWN = payload(MIB, 1), payload(3 * MIB, 2)
-BACKENDS = ("tcp", "unix")
+BACKENDS = ("tcp", "tls", "unix")
 FIRST = ("client", "backend", "both")
 
 
@@ -76,7 +80,7 @@ class Case:
 
     def check_backend_broken(self) -> None:
         end = self.backend.wait_end()
-        assert end in (("reset",) if self.kind == "tcp" else ("reset", "eof"))
+        assert end in (("reset", "eof") if self.kind == "unix" else ("reset",))
 
     def check_client_aborted(self) -> None:
         got = self.client.wait_collected()
@@ -218,12 +222,12 @@ def test_42_plain_ends_cross(rig: Rig, kind: str, traffic: str) -> None:
 def test_46_48_reset_before(rig: Rig, ends: tuple[str, str], first: str) -> None:
     case = Case(rig, *ends)
     case.client.send(UP[:5])
-    if case.kind == "tcp" or first == "client":
+    if case.kind != "unix" or first == "client":
         case.backend.read_in_background()
         case.backend.wait_count(5)
     if first != "client":
         # a unix backend leaves the five bytes unread: that makes a reset of its close
-        (case.backend.drop if case.kind == "tcp" else case.backend.close)()
+        (case.backend.close if case.kind == "unix" else case.backend.drop)()
     if first == "backend":
         case.client.collect_in_background()
         case.check_client_aborted()
@@ -258,6 +262,37 @@ def test_46_48_reset_during(rig: Rig, ends: tuple[str, str], first: str) -> None
     check_broken(record, (first,) if first != "both" else ("client", "backend"))
     assert case.client.received.count <= record["bytes_to_client"] <= len(DOWN)
     assert case.backend.count <= record["bytes_to_backend"] <= len(UP)
+
+
+@pytest.mark.parametrize("first", ["client", "backend"])
+def test_46_48_reset_with_slow_readers(rig: Rig, ends: tuple[str, str], first: str) -> None:
+    """Both buffers full, both sides in the middle of what they read. A side that is not read is not heard, so
+    those who read on, slowly, decide when a reset is found."""
+    case = Case(rig, *ends, is_slow=True)
+    senders = [case.backend.send_in_background(DOWN), threading.Thread(target=send_quietly, args=(case.client, UP))]
+    senders[1].start()
+    case.client.read_data(MIB // 8)
+    while case.backend.count < MIB // 8:
+        case.backend.read_some(16384)
+    if first == "client":
+        case.client.reset()
+        case.backend.read_in_background(case.pause, 16384)
+        case.check_backend_broken()
+    else:
+        case.backend.drop()
+        case.client.collect_in_background(case.pause)
+        case.check_client_aborted()
+    for sender in senders:
+        sender.join(20)
+    case.check_prefixes()
+    check_broken(case.closed(), (first,))
+
+
+def send_quietly(client: WsClient, data: bytes) -> None:
+    try:
+        client.send(data, piece=8192)
+    except OSError:  # told by the reading side
+        pass
 
 
 @pytest.mark.parametrize("kind", BACKENDS)

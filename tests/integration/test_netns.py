@@ -11,9 +11,11 @@ from collections.abc import Iterator
 import pytest
 from netns import Listener, Namespace, Network
 from proxy import Proxy, Record
-from rig import Rig
+from rig import over_both, over_ws, Rig
 from support import MIB, payload, sha256, wait_until
 from wsclient import CARRIERS, HALF_CLOSE_CARRIERS, WsClient, request
+
+pytestmark = over_both
 
 UP, DOWN = payload(MIB, 80), payload(MIB, 81)
 
@@ -24,6 +26,7 @@ class Place:
     def __init__(self, network: Network, rig: Rig) -> None:
         self.network, self.rig = network, rig
         self.inside, self.outside = network.inside, network.outside
+        network.secure = rig.secure
 
     def proxy(self, listener: Listener, *flags: str, port: int = 0) -> Proxy:
         listen = (f"{self.inside.address}:{port}",)
@@ -131,6 +134,7 @@ def test_62_cable_pulled(place: Place, state: str) -> None:
     proxy.wait_idle()  # what could not be delivered does not hold the descriptor
 
 
+@over_ws
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_62_cable_out_for_a_moment(place: Place, carrier: str) -> None:
     """Shorter than the timeout: TCP makes up for it, and so nothing has happened."""
@@ -155,6 +159,7 @@ def test_62_cable_out_for_a_moment(place: Place, carrier: str) -> None:
     assert proxy.wait_closed(client.name)["cause"] == "ok"
 
 
+@over_ws
 @pytest.mark.parametrize("way", ["down", "up"])
 def test_62_pongs_behind_megabytes(place: Place, way: str) -> None:
     """A slow line, full for several ping timeouts: pings wait behind what we sent, pongs behind what
@@ -229,6 +234,7 @@ def check_echo(client: WsClient, listener: Listener) -> None:
     client.read_data(5)
 
 
+@over_ws
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_61_backend_drops_syns(place: Place, carrier: str) -> None:
     """Told in time, while those who are connected notice nothing; well again at once."""
@@ -253,6 +259,7 @@ def test_61_backend_drops_syns(place: Place, carrier: str) -> None:
     assert time.monotonic() - started < 0.5, "nothing is remembered against a backend"
 
 
+@over_ws
 def test_61_slow_to_accept(place: Place) -> None:
     """The first SYN is lost; the kernel's next, a second later, is in time. Others do not wait."""
     listener, quick = place.network.listen(place.outside), place.network.listen(place.outside)
@@ -280,6 +287,7 @@ def is_connecting(place: Place, listener: Listener) -> bool:
 # ---- 63: no ports left towards the backend ----
 
 
+@over_ws
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_63_ports_used_up(place: Place, carrier: str) -> None:
     """20 ports: the 21st connection is refused as unreachable, and the first free port serves again."""

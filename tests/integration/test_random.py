@@ -13,7 +13,7 @@ import time
 import pytest
 from backend import BackendConnection
 from proxy import Proxy
-from rig import Rig
+from rig import over_both, Rig
 from support import dial, payload, reset, sha256
 from wsclient import BINARY, CARRIERS, HALF_CLOSE, PING, TEXT, WsClient, frame, request
 
@@ -95,14 +95,14 @@ def play(rng: random.Random, client: WsClient) -> None:
     assert client.received.digest == sha256(DATA[: client.received.count]), "not a prefix"
 
 
-def one_client(rng: random.Random, proxy: Proxy) -> None:
+def one_client(rng: random.Random, rig: Rig, proxy: Proxy) -> None:
     if rng.random() < 0.1:  # somebody who never becomes a WebSocket
         sock = dial(proxy.address)
         raw = request(rng.choice(CARRIERS), change={"Host": None} if rng.random() < 0.5 else {})
         sock.sendall(raw[: rng.randrange(len(raw))])
         reset(sock)
         return
-    client = WsClient(dial(proxy.address), rng.choice(CARRIERS))
+    client = WsClient(rig.secure(dial(proxy.address)), rng.choice(CARRIERS))
     try:
         client.sock.sendall(request(client.carrier))
         status = client.read_response().status
@@ -116,6 +116,7 @@ def one_client(rng: random.Random, proxy: Proxy) -> None:
             client.reset()
 
 
+@over_both
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 @pytest.mark.parametrize("seed", [SEED])
 def test_64_random_behaviour(rig: Rig, seed: int, kind: str) -> None:
@@ -139,7 +140,7 @@ def test_64_random_behaviour(rig: Rig, seed: int, kind: str) -> None:
         deadline = time.monotonic() + SECONDS
         try:
             while time.monotonic() < deadline and not failures:
-                one_client(rng, proxy)
+                one_client(rng, rig, proxy)
         except BaseException as failure:
             failures.append(failure)
 

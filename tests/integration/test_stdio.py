@@ -17,10 +17,12 @@ from typing import Any
 import pytest
 from backend import Backend, answer_at_end, echo
 from proxy import Proxy
-from rig import Rig
+from rig import over_both, over_ws, Rig
 from support import MIB, PATIENCE, default_binary, payload, reset, sha256, wait_until
 from wsclient import HALF_CLOSE_CARRIERS
 from wsserver import peer, scripted_server
+
+pytestmark = over_both
 
 UP, DOWN = payload(MIB, 140), payload(3 * MIB, 141)
 OK, USAGE, NO_HOST, UNREACHABLE, LOST, PROTOCOL, DENIED = 0, 64, 68, 69, 74, 76, 77
@@ -240,6 +242,7 @@ def test_two_hundred_times(rig: Rig, stdio: Starter) -> None:
 # ---- exit codes ----
 
 
+@over_ws
 def test_64_usage(rig: Rig) -> None:
     for arguments in ([], ["http://x/"], ["ws://x/", "ws://y/"], ["--frob", "ws://x/"], ["--header", "x", "ws://x/"]):
         run = subprocess.run([default_binary(), "stdio", *arguments], capture_output=True, text=True, check=False)
@@ -247,16 +250,19 @@ def test_64_usage(rig: Rig) -> None:
         assert run.stderr.startswith("tidegate: stdio: ") and run.stderr.count("\n") == 1, run.stderr
 
 
+@over_ws
 @pytest.mark.parametrize("command", ["stdio", "probe"])
 def test_68_no_such_host(stdio: Starter, command: str) -> None:
     finish(stdio("ws://no.such.host.invalid/", command=command), NO_HOST)
 
 
+@over_ws
 @pytest.mark.parametrize("command", ["stdio", "probe"])
 def test_69_refused(stdio: Starter, command: str, unused_tcp_address: str) -> None:
     finish(stdio(unused_tcp_address, command=command), UNREACHABLE)
 
 
+@over_ws
 @pytest.mark.parametrize("command", ["stdio", "probe"])
 def test_69_too_slow(stdio: Starter, command: str, deaf_tcp_address: str) -> None:
     finish(stdio(deaf_tcp_address, "--connect-timeout", "300ms", command=command), UNREACHABLE)

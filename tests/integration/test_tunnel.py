@@ -13,11 +13,13 @@ import time
 import pytest
 from backend import BackendConnection, answer_at_end, echo
 from proxy import Proxy
-from rig import Rig
+from rig import over_both, over_ws, Rig
 from support import MIB, PATIENCE, count_sockets, cpu_seconds, is_sanitized, payload, resident_bytes, sha256, wait_until
 from tunnel import Tunnel, local, local_end, start_tunnel
 from wsclient import HALF_CLOSE_CARRIERS
 from wsserver import WsPeer, peer, scripted_server
+
+pytestmark = over_both
 
 UP, DOWN = payload(MIB, 110), payload(3 * MIB, 111)
 
@@ -416,6 +418,7 @@ def test_a_local_program_that_goes_ends_the_retries(rig: Rig, unused_tcp_address
 # ---- the server is gone ----
 
 
+@over_ws
 def test_89_server_gone_and_back(rig: Rig) -> None:
     """Refused at once, again and again, without work in between; and served when it is back."""
     with socket.socket() as listener:
@@ -442,6 +445,7 @@ def test_89_server_gone_and_back(rig: Rig) -> None:
         assert program.wait_end() == "reset"
 
 
+@over_ws
 def test_89_retry_waits_without_work(rig: Rig, unused_tcp_address: str) -> None:
     tunnel = start_tunnel(rig, unused_tcp_address, "--retry", "1500ms")
     begun = time.monotonic()
@@ -454,6 +458,7 @@ def test_89_retry_waits_without_work(rig: Rig, unused_tcp_address: str) -> None:
     tunnel.wait_failed()
 
 
+@over_ws
 def test_retry_until_the_server_is_there(rig: Rig) -> None:
     """And what was sent meanwhile arrives, once."""
     with socket.socket() as listener:

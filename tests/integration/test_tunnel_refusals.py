@@ -8,11 +8,13 @@ import time
 
 import pytest
 from backend import BackendConnection
-from rig import Rig
+from rig import over_both, Rig
 from support import MIB, is_sanitized, payload, resident_bytes
 from tunnel import Tunnel, local, start_tunnel
 from wsclient import BINARY, CONTINUATION, EXTENSION_NAME, HALF_CLOSE_CARRIERS, PING, SUBPROTOCOL_NAME, TEXT, frame
 from wsserver import Request, WsPeer, peer, scripted_server
+
+pytestmark = over_both
 
 both_carriers = pytest.mark.parametrize("carrier", HALF_CLOSE_CARRIERS)
 
@@ -59,7 +61,7 @@ def test_84_keys_of_handshakes(rig: Rig) -> None:
 
 def test_the_request(rig: Rig) -> None:
     server = scripted_server(rig)
-    tunnel = start_tunnel(rig, f"ws://{server.address}/some/path?with=query")
+    tunnel = start_tunnel(rig, f"{rig.url(server.address)}some/path?with=query")
     local(rig, tunnel)
     request: Request = peer(server).read_head()
     assert request.line == "GET /some/path?with=query HTTP/1.1"

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 
 import pytest
 from backend import answer_at_end
-from rig import Rig
+from rig import over_both, over_ws, Rig
 from support import PATIENCE, dial, payload, sha256
 from tunnel import local, start_tunnel
 from wsserver import peer, scripted_server
+
+pytestmark = over_both
 
 # ---- servers that do not speak half-close ----
 
@@ -228,11 +230,17 @@ def test_proxy_with_a_password(rig: Rig, connect_proxy: ConnectProxy) -> None:
     assert not [line for line in rig.proxies[1].lines if "pass" in line]
 
 
+def named(rig: Rig) -> tuple[str, ...]:
+    """For a server whose name is made up."""
+    return ("--server-name", "localhost") if rig.is_secure else ()
+
+
 def test_proxy_resolves_the_name(rig: Rig, connect_proxy: ConnectProxy) -> None:
     """A name that only the proxy knows."""
     backend = rig.backend("tcp", answer_at_end(b"answer"))
     connect_proxy.target = rig.proxy(backend).address
-    tunnel = start_tunnel(rig, "ws://only.the.proxy.knows.invalid:81/", "--proxy", f"http://{connect_proxy.address}")
+    flags = ("--proxy", f"http://{connect_proxy.address}", *named(rig))
+    tunnel = start_tunnel(rig, "only.the.proxy.knows.invalid:81", *flags)
     program = local(rig, tunnel)
     program.finish()
     assert program.read_to_end() == "eof" and program.kept == b"answer"
@@ -254,12 +262,12 @@ def test_proxy_of_the_environment(
 ) -> None:
     for name in ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("http_proxy", f"http://{connect_proxy.address}")
+    monkeypatch.setenv("https_proxy" if rig.is_secure else "http_proxy", f"http://{connect_proxy.address}")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     backend = rig.backend("tcp", answer_at_end(b"answer"))
     connect_proxy.target = rig.proxy(backend).address
-    tunnel = start_tunnel(rig, "ws://a.server.invalid/")
+    tunnel = start_tunnel(rig, "a.server.invalid", *named(rig))
     program = local(rig, tunnel)
     program.finish()
     assert program.wait_end() == ("eof" if proxied else "reset")
@@ -279,6 +287,7 @@ def test_proxy_refuses(rig: Rig, status: str) -> None:
         refusing.stop()
 
 
+@over_ws
 @pytest.mark.parametrize("answer", [b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 101 Switching Protocols\r\n\r\n", b"HTTP/1.1 200 OK\r\n"])
 def test_proxy_that_is_none(rig: Rig, answer: bytes) -> None:
     """Also one that goes in the middle of its answer."""
@@ -304,6 +313,7 @@ def test_proxy_is_gone(rig: Rig, unused_tcp_address: str) -> None:
     server.expect_none()
 
 
+@over_ws
 def test_frames_in_the_segment_of_the_proxys_answer(rig: Rig) -> None:
     """The first of them is the proxy's, the rest the server's."""
     strange = scripted_server(rig)

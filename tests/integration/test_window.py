@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from backend import BackendConnection
 from proxy import Proxy
-from rig import Rig
+from rig import over_both, Rig
 from support import MIB, payload, sha256
 from wsclient import CONTROL_OPCODE, HALF_CLOSE_CARRIERS, PING, WsClient, frame, request
+
+pytestmark = over_both
 
 both_carriers = pytest.mark.parametrize("carrier", HALF_CLOSE_CARRIERS)
 DATA = payload(MIB, 11)

@@ -155,7 +155,10 @@ class TlsSocket:
 
     def shutdown(self, how: int) -> None:
         if how == socket.SHUT_WR:
-            self.close_notify()
+            try:
+                self.close_notify()
+            except ConnectionError:  # nobody is there: the kernel says so now
+                pass
         self.raw.shutdown(how)
 
 

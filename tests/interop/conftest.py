@@ -10,12 +10,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "integration"))
 
-from rig import rig  # noqa: E402
+from rig import pytest_generate_tests, rig  # noqa: E402
 from support import default_binary  # noqa: E402
 
-__all__ = ["rig"]
+__all__ = ["pytest_generate_tests", "rig"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "over(scheme...): ws, wss or both; see rig.py")
     if not os.access(default_binary(), os.X_OK):
         raise pytest.UsageError(f"{default_binary()}: no such program; build it, or set TIDEGATE")
