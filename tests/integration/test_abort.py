@@ -10,7 +10,7 @@ import time
 import pytest
 from backend import BackendConnection
 from proxy import Proxy
-from rig import over_both, Rig
+from rig import Rig, over_both
 from support import MIB, payload, sha256
 from wsclient import BINARY, CARRIERS, CLOSE, HALF_CLOSE_CARRIERS, WsClient, frame
 

@@ -8,7 +8,7 @@ import time
 import pytest
 from backend import Backend
 from proxy import Proxy
-from rig import over_both, over_ws, Rig
+from rig import Rig, over_both, over_ws
 from support import count_sockets, wait_until
 from wsclient import CARRIERS, WsClient, request
 

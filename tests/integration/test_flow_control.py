@@ -12,7 +12,7 @@ import time
 import pytest
 from backend import BackendConnection, echo
 from proxy import Proxy
-from rig import over_both, Rig
+from rig import Rig, over_both
 from support import KIB, MIB, is_sanitized, payload, resident_bytes, sha256
 from wsclient import CARRIERS, HALF_CLOSE_CARRIERS, PING, WsClient, frame
 

@@ -7,7 +7,7 @@ import time
 import pytest
 from backend import BackendConnection, answer_at_end
 from proxy import Proxy
-from rig import over_both, over_ws, Rig
+from rig import Rig, over_both, over_ws
 from support import MIB, payload, sha256
 from wsclient import (
     BINARY,

@@ -8,7 +8,7 @@ import threading
 import pytest
 from backend import Backend, SlowToConnect
 from proxy import Proxy
-from rig import over_both, Rig
+from rig import Rig, over_both
 from support import MIB, PATIENCE, payload, sha256
 from wsclient import (
     BINARY,

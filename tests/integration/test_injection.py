@@ -11,7 +11,7 @@ from typing import IO
 import pytest
 from backend import answer_at_end, echo
 from injection import inject
-from rig import over_both, over_ws, Rig
+from rig import Rig, over_both, over_ws
 from support import MIB, PATIENCE, cpu_seconds, default_binary, open_files, payload, sha256
 from wsclient import HALF_CLOSE_CARRIERS
 

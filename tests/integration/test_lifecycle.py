@@ -12,7 +12,7 @@ import time
 import pytest
 from backend import answer_at_end
 from proxy import Proxy
-from rig import over_both, over_ws, Rig
+from rig import Rig, over_both, over_ws
 from support import MIB, default_binary, dial, payload, sha256, wait_until
 from wsclient import CARRIERS, HALF_CLOSE_CARRIERS, request
 

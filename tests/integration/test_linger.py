@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from backend import BackendConnection, echo
 from proxy import Proxy
-from rig import over_both, over_ws, over_wss, Rig
+from rig import Rig, over_both, over_ws, over_wss
 from support import MIB, payload, sha256
 from wsclient import BINARY, CARRIERS, PONG, WsClient, frame, request
 

@@ -8,7 +8,7 @@ import time
 import pytest
 from backend import BackendConnection, echo
 from proxy import Proxy
-from rig import over_both, over_ws, over_wss, Rig
+from rig import Rig, over_both, over_ws, over_wss
 from support import MIB, payload, sha256
 from wsclient import CARRIERS, HALF_CLOSE_CARRIERS, PONG, WsClient, frame, request
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from backend import echo
-from rig import over_both, Rig
+from rig import Rig
 from wsclient import CARRIERS, request
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 from backend import BackendConnection
 from proxy import Proxy, Record
-from rig import over_both, Rig
+from rig import Rig, over_both
 from support import MIB, payload, sha256
 from wsclient import CARRIERS, HALF_CLOSE_CARRIERS, WsClient
 

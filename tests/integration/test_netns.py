@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from netns import Listener, Namespace, Network
 from proxy import Proxy, Record
-from rig import over_both, over_ws, Rig
+from rig import Rig, over_both, over_ws
 from support import MIB, payload, sha256, wait_until
 from wsclient import CARRIERS, HALF_CLOSE_CARRIERS, WsClient, request
 

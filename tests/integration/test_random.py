@@ -13,7 +13,7 @@ import time
 import pytest
 from backend import BackendConnection
 from proxy import Proxy
-from rig import over_both, Rig
+from rig import Rig, over_both
 from support import dial, payload, reset, sha256
 from wsclient import BINARY, CARRIERS, HALF_CLOSE, PING, TEXT, WsClient, frame, request
 

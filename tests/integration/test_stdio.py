@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from backend import Backend, answer_at_end, echo
 from proxy import Proxy
-from rig import over_both, over_ws, Rig
+from rig import Rig, over_both, over_ws
 from support import MIB, PATIENCE, default_binary, payload, reset, sha256, wait_until
 from wsclient import HALF_CLOSE_CARRIERS
 from wsserver import peer, scripted_server

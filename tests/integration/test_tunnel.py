@@ -13,7 +13,7 @@ import time
 import pytest
 from backend import BackendConnection, answer_at_end, echo
 from proxy import Proxy
-from rig import over_both, over_ws, Rig
+from rig import Rig, over_both, over_ws
 from support import MIB, PATIENCE, count_sockets, cpu_seconds, is_sanitized, payload, resident_bytes, sha256, wait_until
 from tunnel import Tunnel, local, local_end, start_tunnel
 from wsclient import HALF_CLOSE_CARRIERS

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from backend import BackendConnection
-from rig import over_both, Rig
+from rig import Rig, over_both
 from support import MIB, is_sanitized, payload, resident_bytes
 from tunnel import Tunnel, local, start_tunnel
 from wsclient import BINARY, CONTINUATION, EXTENSION_NAME, HALF_CLOSE_CARRIERS, PING, SUBPROTOCOL_NAME, TEXT, frame

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 from backend import answer_at_end
-from rig import over_both, over_ws, Rig
+from rig import Rig, over_both, over_ws
 from support import PATIENCE, dial, payload, sha256
 from tunnel import local, start_tunnel
 from wsserver import peer, scripted_server

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from backend import BackendConnection
 from proxy import Proxy
-from rig import over_both, Rig
+from rig import Rig, over_both
 from support import MIB, payload, sha256
 from wsclient import CONTROL_OPCODE, HALF_CLOSE_CARRIERS, PING, WsClient, frame, request
 
