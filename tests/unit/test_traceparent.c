@@ -70,7 +70,9 @@ static void test_bad(void **state)
     };
     for (size_t i = 0; i < array_count(bad); i++)
         expect_bad(bad[i]);
-    expect_bad(NULL);
+    char id[TRACEPARENT_ID_SIZE] = "x";
+    assert_false(traceparent_parse(NULL, id));
+    assert_string_equal(id, "");
 }
 
 /* Every truncation, in a block of its exact size; and every character replaced. */
