@@ -9,8 +9,9 @@
 #define CONFIRM_POLL_MS     5
 #define CONFIRM_POLL_MAX_MS 1000
 
-/* What is decrypted at a time; then the owner has it. Events do not nest, so one a thread does. */
-static _Thread_local uint8_t plain[131072];
+/* What is decrypted at a time, all that one read of a socket brings; then the owner has it. Events
+ * do not nest, so one a thread does. */
+static _Thread_local uint8_t plain[262144];
 
 static struct tls_duplex *from_duplex(struct duplex *d)
 {

@@ -3,8 +3,9 @@
 #include <string.h>
 
 /* The records of one write go to the lower together: a copy costs less than the kernel does for
- * each (measured: a sixth more bytes a second). Calls do not nest, so one buffer a thread does. */
-static _Thread_local uint8_t sealed[131072];
+ * each (measured: a sixth more bytes a second). Calls do not nest, so one buffer a thread does. It
+ * has room for what one read of a socket brings, sealed. */
+static _Thread_local uint8_t sealed[270336];
 static _Thread_local size_t sealed_len;
 static _Thread_local bool is_gathering;
 

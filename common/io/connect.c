@@ -2,6 +2,7 @@
 
 #include "loop_internal.h"
 #include "resolve.h"
+#include "stream_socket.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -170,6 +171,7 @@ static int attempt_start(struct connect *c, const struct sockaddr_storage *addre
     *fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (*fd < 0)
         return -errno;
+    stream_socket_tune_local(*fd, address);
     if (connect(*fd, (const struct sockaddr *)address, len) == 0)
         return 0;
     if (errno == EINPROGRESS || errno == EINTR) {

@@ -1,5 +1,7 @@
 #include "listener_socket.h"
 
+#include "stream_socket.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -46,6 +48,7 @@ int listener_socket_tcp(struct sockaddr_storage *address, socklen_t len, uint16_
     if (fd < 0)
         return -errno;
     listener_socket_set_port(address, *port);
+    stream_socket_tune_local(fd, address);
     if (set_option(fd, SOL_SOCKET, SO_REUSEADDR) != 0 ||
         (options->shares_port && set_option(fd, SOL_SOCKET, SO_REUSEPORT) != 0) ||
         (address->ss_family == AF_INET6 && set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY) != 0) ||

@@ -6,6 +6,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
+
+/* Before listen(2) at `address`, or connect(2) to it. On a loopback address nothing is congested,
+ * but a system whose default is BBR paces such a connection too, with a timer for each burst
+ * (docs/performance.md): it gets Reno, which every kernel has and which does not. */
+void stream_socket_tune_local(int fd, const struct sockaddr_storage *address);
 
 /* Reset on close, TCP_NODELAY, keepalive, TCP_USER_TIMEOUT. A kernel that refuses one of them is
  * lived with. */

@@ -706,12 +706,26 @@ static void test_rule_4_but_not_for_ever(void **state)
     expect_told("ABORT;");
 }
 
+static void test_messages_that_come_together_are_told_together(void **state)
+{
+    (void)state;
+    open_with(WS_SERVER, WS_EXTENSION, "");
+    frame(0x82, "one", 3);
+    frame(0x82, "", 0);
+    frame(0x02, "t", 1);
+    frame(0x80, "wo", 2);
+    frame(0x8b, "FIN 6", 5);
+    flow();
+    expect_told("onetwo;END;");
+}
+
 static void test_pause_from_within_on_data(void **state)
 {
     (void)state;
     open_with(WS_SERVER, WS_EXTENSION, "");
     near.pauses_at_data = true;
     frame(0x82, "a", 1);
+    frame(0x89, "", 0); /* keeps the two apart */
     frame(0x82, "b", 1);
     frame(0x8b, "FIN 2", 5);
     flow();
@@ -917,6 +931,7 @@ int main(void)
         ws_test(test_rule_3_no_end_behind_bytes_that_were_given_up),
         ws_test(test_rule_4_bytes_before_a_break_are_delivered_first),
         ws_test(test_rule_4_but_not_for_ever),
+        ws_test(test_messages_that_come_together_are_told_together),
         ws_test(test_pause_from_within_on_data),
         ws_test(test_53_pongs_wait_for_a_full_transport_and_only_the_last_is_kept),
         ws_test(test_62_an_unanswered_ping_is_a_break),
