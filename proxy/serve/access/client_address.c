@@ -7,6 +7,8 @@
 
 #define PORT_DIGITS_MAX 5
 
+static const char malformed[] = "malformed", hidden[] = "a proxy does not tell its client";
+
 /* A run of characters of a field. */
 struct piece {
     const char *at;
@@ -103,8 +105,8 @@ static const char *doubt_about(struct piece p)
     uint16_t ignored;
     struct piece port = {p.at + name.len, p.len - name.len};
     if ((is_word(name, "unknown") || is_obfuscated(name)) && read_port(port, &ignored))
-        return "a proxy does not tell its client";
-    return "malformed";
+        return hidden;
+    return malformed;
 }
 
 /* ---- Forwarded: for=192.0.2.43;proto=http, for="[2001:db8::1]:4711" ---- */
@@ -143,17 +145,19 @@ static bool take_pair(struct piece *from, struct piece *name, struct piece *valu
 static const char *read_forwarded(struct piece element, struct ip_endpoint *out)
 {
     struct piece name, value, node = {NULL, 0};
+    if (element.len == 0)
+        return malformed;
     while (element.len > 0) {
         if (!take_pair(&element, &name, &value))
-            return "malformed";
+            return malformed;
         if (!is_word(name, "for"))
             continue;
         if (node.at != NULL) /* twice */
-            return "malformed";
+            return malformed;
         node = value;
     }
     if (node.at == NULL)
-        return "a proxy does not tell its client";
+        return hidden;
     return read_node(node, out) ? NULL : doubt_about(node);
 }
 
@@ -172,21 +176,21 @@ static bool is_escaped(const char *list, size_t at)
     return backslashes % 2 == 1;
 }
 
-/* The element that ends at `*len`, which becomes the place of the comma before it. From the right,
- * because a quote that the client has left open may not swallow what a proxy has added: the quotes
- * of what a proxy wrote are paired. False if the list begins inside of a quote. */
-static bool take_last(const char *list, bool has_quotes, size_t *len, struct piece *out)
+/* The element that ends at `*len`, which becomes the place behind the comma before it, or 0. From
+ * the right, because a quote that the client has left open may not swallow what a proxy has added:
+ * the quotes of what a proxy wrote are paired. Where they are not, the element turns out to be
+ * malformed. */
+static struct piece take_last(const char *list, size_t *len)
 {
     size_t end = *len, begin = end;
     bool is_inside = false;
     while (begin > 0 && (is_inside || list[begin - 1] != ',')) {
         begin--;
-        if (has_quotes && list[begin] == '"' && (!is_inside || !is_escaped(list, begin)))
+        if (list[begin] == '"' && (!is_inside || !is_escaped(list, begin)))
             is_inside = !is_inside;
     }
-    *out = trim((struct piece){list + begin, end - begin});
     *len = begin;
-    return !is_inside;
+    return trim((struct piece){list + begin, end - begin});
 }
 
 static bool is_trusted(const struct client_trust *trust, const struct ip_endpoint *e)
@@ -195,16 +199,14 @@ static bool is_trusted(const struct client_trust *trust, const struct ip_endpoin
 }
 
 /* From a peer that is trusted. An empty field is one malformed element. */
-static void walk(const struct client_trust *trust, const char *list, bool has_quotes,
+static void walk(const struct client_trust *trust, const char *list,
                  const char *(*read)(struct piece element, struct ip_endpoint *out),
                  struct client_address *c)
 {
     size_t len = strlen(list);
     for (;;) {
-        struct piece element;
         struct ip_endpoint next;
-        bool is_whole = take_last(list, has_quotes, &len, &element);
-        c->doubt = is_whole && element.len > 0 ? read(element, &next) : "malformed";
+        c->doubt = read(take_last(list, &len), &next);
         if (c->doubt != NULL)
             return;
         c->has_endpoint = true;
@@ -231,9 +233,9 @@ void client_address_find(const struct client_trust *trust, const struct ip_endpo
         return;
     struct client_address x = *out, f = *out;
     if (x_forwarded_for != NULL)
-        walk(trust, x_forwarded_for, false, read_x_forwarded_for, &x);
+        walk(trust, x_forwarded_for, read_x_forwarded_for, &x);
     if (forwarded != NULL)
-        walk(trust, forwarded, true, read_forwarded, &f);
+        walk(trust, forwarded, read_forwarded, &f);
     if (x_forwarded_for == NULL)
         *out = f;
     else if (forwarded == NULL || is_same(&x, &f))
