@@ -11,6 +11,10 @@
 #include <mbedtls/error.h>
 #include <mbedtls/version.h>
 
+/* A key seals tickets for so long, and opens them for as long again: who steals both can read what
+ * was resumed in the last two hours. */
+#define TICKET_LIFETIME_S 3600
+
 /* ECDHE with AEAD, in either order: that which is the faster one here is first. */
 #if MBEDTLS_VERSION_MAJOR >= 3
 #define CHACHA_13 MBEDTLS_TLS1_3_CHACHA20_POLY1305_SHA256,
@@ -103,6 +107,7 @@ static struct tls_config *config_new(bool is_server, struct text *problem)
         c->is_server = is_server;
         mbedtls_ssl_config_init(&c->ssl);
         mbedtls_x509_crt_init(&c->authorities);
+        mbedtls_ssl_ticket_init(&c->tickets);
     }
     if (c == NULL || tls_library_set_up() != 0 ||
         mbedtls_ssl_config_defaults(
@@ -124,6 +129,7 @@ void tls_config_free(struct tls_config *c)
     if (c == NULL || --c->holders > 0)
         return;
     mbedtls_ssl_config_free(&c->ssl);
+    mbedtls_ssl_ticket_free(&c->tickets);
     mbedtls_x509_crt_free(&c->authorities);
     tls_pair_free_all(c);
     free(c);
@@ -161,6 +167,20 @@ static int ask_clients(struct tls_config *c, const struct tls_server_options *o,
     return load_authorities(c, o->client_ca_file, problem);
 }
 
+/* Not where clients prove who they are: a resumed session would be taken for a proof, and TLS 1.3
+ * tickets do not hold the certificate. */
+static int resume_sessions(struct tls_config *c)
+{
+    if (c->asks_clients || !tls_library_can_resume())
+        return 0;
+    int error = mbedtls_ssl_ticket_setup(&c->tickets, tls_library_random, NULL,
+                                         MBEDTLS_CIPHER_AES_256_GCM, TICKET_LIFETIME_S);
+    if (error == 0)
+        mbedtls_ssl_conf_session_tickets_cb(&c->ssl, mbedtls_ssl_ticket_write,
+                                            mbedtls_ssl_ticket_parse, &c->tickets);
+    return error;
+}
+
 int tls_config_new_server(const struct tls_server_options *o, struct tls_config **out,
                           struct text *problem)
 {
@@ -176,6 +196,8 @@ int tls_config_new_server(const struct tls_server_options *o, struct tls_config 
         int error = tls_pair_use_first(c);
         if (error == 0)
             error = mbedtls_ssl_conf_alpn_protocols(&c->ssl, http_protocols);
+        if (error == 0)
+            error = resume_sessions(c);
         if (error != 0)
             status = refuse_setting(problem, error);
     }

@@ -1,5 +1,10 @@
 /* What the TLS connections of one kind have in common: certificates, who is believed, which
- * algorithms. TLS 1.2 and up, ECDHE with AEAD only, no renegotiation, no resumption.
+ * algorithms. TLS 1.2 and up, ECDHE with AEAD only, no renegotiation.
+ *
+ * A server gives out tickets, with which a client resumes a session of the last hour: a handshake
+ * without certificates. It does not if it asks clients for theirs. All names of a server have one
+ * policy, so a ticket from one is good for another. The keys of the tickets belong to the
+ * configuration and are forgotten with it. A client never resumes.
  *
  * Made once, read-only afterwards. Each connection made with it holds it, so that it can be
  * replaced while there are some. One thread. Set-up reads files and

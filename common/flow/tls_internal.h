@@ -6,6 +6,7 @@
 #include "tls_config.h"
 
 #include <mbedtls/ssl.h>
+#include <mbedtls/ssl_ticket.h>
 #include <mbedtls/version.h>
 
 /* `native` of a CAUSE_TLS: negative is mbedTLS's error; positive are its flags for a certificate
@@ -37,7 +38,8 @@ struct tls_config {
     mbedtls_ssl_config ssl;
     struct tls_pair *pairs; /* ours */
     size_t pair_count;
-    mbedtls_x509_crt authorities; /* for the peer's certificate */
+    mbedtls_x509_crt authorities;       /* for the peer's certificate */
+    mbedtls_ssl_ticket_context tickets; /* server: the keys, which change by themselves */
     struct span plain_answer;
     const char *server_name; /* client: in place of the one connected to */
     uint8_t pin[CRYPTO_SHA256_SIZE];
@@ -56,6 +58,7 @@ int tls_library_random(void *context, unsigned char *out, size_t len);
 int tls_library_set_up(void); /* 0 or -EIO; more than once is fine */
 void tls_library_set_versions(mbedtls_ssl_config *ssl);
 void tls_library_require_certificate(mbedtls_ssl_config *ssl); /* server: of clients */
+bool tls_library_can_resume(void);                             /* server: without a known hole */
 int tls_library_parse_key(mbedtls_pk_context *key, const char *file);
 int tls_library_check_pair(const mbedtls_pk_context *public, const mbedtls_pk_context *key);
 

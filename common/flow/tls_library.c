@@ -37,6 +37,13 @@ void tls_library_require_certificate(mbedtls_ssl_config *ssl)
     mbedtls_ssl_conf_authmode(ssl, MBEDTLS_SSL_VERIFY_OPTIONAL);
 }
 
+/* Before 3.6.6 who sits in between could turn a TLS 1.3 resumption into one of TLS 1.2 whose secret
+ * he knows (CVE-2026-34873). */
+bool tls_library_can_resume(void)
+{
+    return mbedtls_version_get_number() >= 0x03060600;
+}
+
 int tls_library_parse_key(mbedtls_pk_context *key, const char *file)
 {
     return mbedtls_pk_parse_keyfile(key, file, NULL, tls_library_random, NULL);
@@ -80,6 +87,11 @@ void tls_library_set_versions(mbedtls_ssl_config *ssl)
 void tls_library_require_certificate(mbedtls_ssl_config *ssl)
 {
     mbedtls_ssl_conf_authmode(ssl, MBEDTLS_SSL_VERIFY_REQUIRED);
+}
+
+bool tls_library_can_resume(void)
+{
+    return true;
 }
 
 int tls_library_parse_key(mbedtls_pk_context *key, const char *file)

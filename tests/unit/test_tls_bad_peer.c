@@ -151,6 +151,29 @@ static void test_71_empty_records_mean_nothing(void **state)
     with_raw_client(act_empty_records);
 }
 
+/* Some send a warning right before what matters (Java before its close_notify). */
+static void act_warn(mbedtls_ssl_context *ssl)
+{
+    uint8_t byte = kit_byte_at(0);
+    assert_int_equal(mbedtls_ssl_send_alert_message(ssl, MBEDTLS_SSL_ALERT_LEVEL_WARNING,
+                                                    MBEDTLS_SSL_ALERT_MSG_USER_CANCELED),
+                     0);
+    assert_int_equal(mbedtls_ssl_write(ssl, &byte, 1), 1);
+    assert_int_equal(mbedtls_ssl_send_alert_message(ssl, MBEDTLS_SSL_ALERT_LEVEL_WARNING,
+                                                    MBEDTLS_SSL_ALERT_MSG_USER_CANCELED),
+                     0);
+    assert_int_equal(mbedtls_ssl_close_notify(ssl), 0);
+    kit_flow();
+    assert_int_equal(kit.side[SERVER].received, 1);
+    assert_string_equal(kit.side[SERVER].told, "END;");
+}
+
+static void test_74_a_warning_holds_nothing_up(void **state)
+{
+    (void)state;
+    with_raw_client(act_warn);
+}
+
 static void act_renegotiate(mbedtls_ssl_context *ssl)
 {
     int r = 0;
@@ -177,6 +200,7 @@ int main(void)
         cmocka_unit_test(test_peer_leaves_in_the_handshake),
         cmocka_unit_test(test_bytes_behind_close_notify_are_ignored),
         cmocka_unit_test(test_71_empty_records_mean_nothing),
+        cmocka_unit_test(test_74_a_warning_holds_nothing_up),
         cmocka_unit_test(test_70_renegotiation_is_refused),
     };
     return cmocka_run_group_tests(tests, kit_set_up, kit_tear_down);
