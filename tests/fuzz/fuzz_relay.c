@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-static struct tls_config *tls[2];
+static struct tls_config *tls[MODEL_TLS_COUNT];
 
 static void free_tls(void)
 {

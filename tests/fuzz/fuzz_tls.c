@@ -19,7 +19,7 @@
 #define RAW_MAX      40000
 #define SCHEDULE_MAX 120
 
-static struct tls_config *configs[2];
+static struct tls_config *configs[MODEL_TLS_COUNT];
 static uint64_t random_state;
 
 int __wrap_crypto_random(void *out, size_t len);
@@ -48,6 +48,7 @@ static void run_schedule(uint8_t choice, const uint8_t *schedule, size_t len)
         .configs = configs,
         .capacity = capacities[(choice >> 1) & 3],
         .keeps_lower_open = (choice & 8) != 0,
+        .asks_client = (choice & 32) != 0,
         .is_shaken = (choice & 16) != 0,
     };
     if (len > SCHEDULE_MAX)
@@ -120,7 +121,7 @@ static void move(struct scheduler *s, struct memory_pipe *wire)
 static void check_plain_http(enum model_tls_role role, uint8_t first, const struct raw *us,
                              const struct raw *peer)
 {
-    bool is_plain = role == MODEL_TLS_SERVER && first >= 'A' && first <= 'Z';
+    bool is_plain = role != MODEL_TLS_CLIENT && first >= 'A' && first <= 'Z';
     size_t len = strlen(model_tls_plain_answer);
     FUZZ_CHECK(is_plain == (us->cause.native == TLS_PROBLEM_PLAIN_HTTP));
     FUZZ_CHECK(!is_plain ||
@@ -129,7 +130,8 @@ static void check_plain_http(enum model_tls_role role, uint8_t first, const stru
 
 static void run_bytes(uint8_t choice, size_t piece, const uint8_t *bytes, size_t len)
 {
-    enum model_tls_role role = choice & 2 ? MODEL_TLS_CLIENT : MODEL_TLS_SERVER;
+    enum model_tls_role server = choice & 16 ? MODEL_TLS_ASKING_SERVER : MODEL_TLS_SERVER;
+    enum model_tls_role role = choice & 2 ? MODEL_TLS_CLIENT : server;
     bool writes_early = (choice & 4) != 0, is_paused = (choice & 8) != 0;
     struct scheduler scheduler;
     struct memory_pipe wire;

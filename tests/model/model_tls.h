@@ -7,7 +7,12 @@
 
 #include <stdbool.h>
 
-enum model_tls_role { MODEL_TLS_CLIENT, MODEL_TLS_SERVER };
+enum model_tls_role {
+    MODEL_TLS_CLIENT, /* has a certificate, if asked */
+    MODEL_TLS_SERVER,
+    MODEL_TLS_ASKING_SERVER, /* asks for one, and does without */
+    MODEL_TLS_COUNT
+};
 
 #define MODEL_TLS_HOST "tidegate.test"
 
@@ -15,7 +20,7 @@ enum model_tls_role { MODEL_TLS_CLIENT, MODEL_TLS_SERVER };
 extern const char model_tls_plain_answer[];
 
 /* False: could not be made. */
-bool model_tls_init(struct tls_config *configs[2]);
-void model_tls_free(struct tls_config *configs[2]);
+bool model_tls_init(struct tls_config *configs[MODEL_TLS_COUNT]);
+void model_tls_free(struct tls_config *configs[MODEL_TLS_COUNT]);
 
 #endif

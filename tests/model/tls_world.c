@@ -464,7 +464,8 @@ static void world_init(struct world *w, const struct tls_world_options *options)
     for (int i = 0; i < 2; i++) {
         struct party *p = &w->party[i];
         struct tap *t = &w->tap[i];
-        struct tls_duplex_options tls = {.config = options->configs[i],
+        int role = i == 1 && options->asks_client ? MODEL_TLS_ASKING_SERVER : i;
+        struct tls_duplex_options tls = {.config = options->configs[role],
                                          .host = i == MODEL_TLS_CLIENT ? MODEL_TLS_HOST : NULL,
                                          .linger_ms = LINGER_MS,
                                          .keeps_lower_open = i == 0 && options->keeps_lower_open,

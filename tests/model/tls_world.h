@@ -39,6 +39,7 @@ struct tls_world_options {
     struct tls_config *const *configs; /* as model_tls_init makes them */
     size_t capacity;                   /* of the pipes */
     bool keeps_lower_open;             /* the client's finish() is close_notify only */
+    bool asks_client;                  /* the server does, for a certificate */
     bool is_shaken;                    /* the schedule begins behind the handshake */
     /* NULL, or called before the first duplex is made: from here on allocations may fail, and only
      * the safety properties are asked for. */

@@ -137,7 +137,7 @@ static void test_random_schedules_through_a_tunnel_subprotocol(void **state)
 }
 
 /* A handshake costs as much as a hundred schedules without. */
-static struct tls_config *tls[2];
+static struct tls_config *tls[MODEL_TLS_COUNT];
 
 static void test_47_random_schedules_over_tls(void **state)
 {

@@ -23,7 +23,7 @@
 #include <cmocka.h>
 
 #define LIMB_SIZE   sizeof(uint64_t)
-#define LIMB_STRIDE 101
+#define LIMB_STRIDE 401
 
 enum counted { BLOCKS, LIMBS };
 
@@ -86,7 +86,7 @@ static void fail_all(void (*attempt)(void), unsigned long at_least)
 /* ---- settings ---- */
 
 static struct tls_certs certs;
-static struct tls_config *configs[2];
+static struct tls_config *configs[MODEL_TLS_COUNT];
 
 static void check_loaded(int status, struct tls_config *config, const struct text *problem)
 {
@@ -105,10 +105,14 @@ static void load_settings(void)
     char buffer[512];
     struct text problem;
     struct tls_config *config = NULL;
-    struct tls_client_options client = {
-        .ca_file = certs.ca, .pin_sha256 = certs.pin, .speaks_http = true};
+    struct tls_client_options client = {.ca_file = certs.ca,
+                                        .pair = {certs.good, certs.key},
+                                        .pin_sha256 = certs.pin,
+                                        .speaks_http = true};
     struct tls_server_options server = {
-        .pairs = {{certs.good, certs.key}, {certs.no_names, certs.key}}, .pair_count = 2};
+        .pairs = {{certs.good, certs.key}, {certs.no_names, certs.key}},
+        .pair_count = 2,
+        .client_ca_file = certs.ca};
     text_init(&problem, buffer, sizeof buffer);
     int status = tls_config_new_server(&server, &config, &problem);
     check_loaded(status, config, &problem);
@@ -150,7 +154,7 @@ static const uint8_t schedule[] = {
 static void talk(void)
 {
     struct tls_world_options options = {
-        .configs = configs, .capacity = 1000, .on_ready = count_from_here};
+        .configs = configs, .capacity = 1000, .asks_client = true, .on_ready = count_from_here};
     unsigned long n = fail_at;
     const char *problem = tls_world_run(&options, schedule, sizeof schedule);
     fail_at = 0;
@@ -164,7 +168,7 @@ static void test_91_conversation(void **state)
     fail_all(talk, 70);
 }
 
-/* ---- whom a client believes ---- */
+/* ---- who is believed ---- */
 
 static void never_data(void *owner, struct span data)
 {
@@ -191,20 +195,20 @@ static void never_open(void *owner)
 {
     (void)owner;
     fail_at = 0;
-    fail_msg("a server that nobody vouches for is believed");
+    fail_msg("a peer that nobody vouches for is believed");
 }
 
-static void meet_a_stranger(void)
+/* `doubter`: whose peer is not what it should be. */
+static void meet(struct tls_config *const met[2], const char *host, int doubter)
 {
-    static char host[] = "other.test"; /* the chain is good, the name is not */
     struct scheduler scheduler;
     struct memory_pipe wire;
     struct duplex *side[2];
     scheduler_init(&scheduler, 1000);
     memory_pipe_init(&wire, 1 << 20);
     for (int i = 0; i < 2; i++) {
-        struct tls_duplex_options o = {.config = configs[i], .host = host, .linger_ms = 1000};
-        if (i == MODEL_TLS_CLIENT)
+        struct tls_duplex_options o = {.config = met[i], .host = host, .linger_ms = 1000};
+        if (i == doubter)
             o.on_open = never_open;
         side[i] = tls_duplex_new(&scheduler, &wire.end[i].duplex, &o);
         if (side[i] == NULL) {
@@ -221,17 +225,37 @@ static void meet_a_stranger(void)
         is_moving |= memory_pipe_step(&wire, 1, SIZE_MAX);
         is_moving |= scheduler_has_tasks(&scheduler);
     }
-    assert_null(side[MODEL_TLS_CLIENT]);
-    if (side[MODEL_TLS_SERVER] != NULL)
-        duplex_abort(side[MODEL_TLS_SERVER], (struct cause){.what = CAUSE_CLOSED});
+    assert_null(side[doubter]);
+    if (side[1 - doubter] != NULL)
+        duplex_abort(side[1 - doubter], (struct cause){.what = CAUSE_CLOSED});
     scheduler_run_tasks(&scheduler);
     memory_pipe_clear(&wire);
+}
+
+static struct tls_config *stranger; /* a client, signed by itself */
+
+static void meet_a_wrong_server(void)
+{
+    meet(configs, "other.test", MODEL_TLS_CLIENT); /* the chain is good, the name is not */
+}
+
+static void meet_a_wrong_client(void)
+{
+    struct tls_config *const met[] = {stranger, configs[MODEL_TLS_ASKING_SERVER]};
+    meet(met, MODEL_TLS_HOST, MODEL_TLS_SERVER);
 }
 
 static void test_91_no_stranger_is_believed(void **state)
 {
     (void)state;
-    fail_all(meet_a_stranger, 30);
+    fail_all(meet_a_wrong_server, 30);
+    char buffer[512];
+    struct text problem;
+    struct tls_client_options o = {.pair = {certs.self, certs.key}, .is_insecure = true};
+    text_init(&problem, buffer, sizeof buffer);
+    assert_int_equal(tls_config_new_client(&o, &stranger, &problem), 0);
+    fail_all(meet_a_wrong_client, 30);
+    tls_config_free(stranger);
 }
 
 static int set_up(void **state)
