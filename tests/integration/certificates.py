@@ -108,7 +108,7 @@ class Certificates:
         if not signer:
             by = ["-selfsign", "-keyfile", pair.key]
         self._openssl(
-            "ca", "-batch", "-notext", *by, "-in", request, "-out", pair.cert, "-extfile", self.path(f"{name}.ext"),
+            "ca", "-batch", "-notext", "-preserveDN", *by, "-in", request, "-out", pair.cert, "-extfile", self.path(f"{name}.ext"),
             "-startdate", begin.strftime("%Y%m%d%H%M%SZ"), "-enddate", end.strftime("%Y%m%d%H%M%SZ"),
         )  # fmt: skip
         self._made[name] = pair
