@@ -286,7 +286,7 @@ static const char *check_safety(const struct world *w)
             return "no duplex";
         if (p->received > peer->sent)
             return "more arrived than was sent";
-        if (!tls_party_is_live(p))
+        if (p->duplex == NULL || !tls_party_is_live(p))
             continue;
         if (p->is_open != tls_duplex_is_open(p->duplex))
             return "open, and not told";

@@ -105,7 +105,8 @@ void kit_open_tls(int which)
 {
     kit.options[which].config = kit.configs[which];
     kit.options[which].linger_ms = 5000;
-    kit.options[which].on_open = kit_on_open;
+    if (kit.options[which].on_open == NULL)
+        kit.options[which].on_open = kit_on_open;
     struct duplex *d =
         tls_duplex_new(&kit.scheduler, &kit.wire.end[which].duplex, &kit.options[which]);
     assert_non_null(d);
