@@ -1,7 +1,7 @@
 #include "server.h"
 
 #include "../service/access_log.h"
-#include "log.h"
+#include "../service/tls_files.h"
 #include "session.h"
 #include "ws_handshake.h"
 
@@ -60,27 +60,32 @@ static const struct service_handler handler = {
     .far_key = "backend",
 };
 
-static int load_certificate(const struct server_config *config, struct tls_config **out,
-                            struct text *problem)
+/* Both sides, or neither. */
+static int load_tls(const struct server_config *config, struct tls_config **clients,
+                    struct tls_config **backend, struct text *problem)
 {
     struct tls_server_options options = config->tls;
-
-    options.plain_answer =
-        (struct span){(uint8_t *)(uintptr_t)plain_answer, sizeof(plain_answer) - 1};
-    return tls_config_new_server(&options, out, problem);
-}
-
-static int set_up_tls(struct server *s, const struct server_config *config, struct text *problem)
-{
     int status = 0;
 
-    if (config->tls.pair_count > 0)
-        status = load_certificate(config, &s->tls, problem);
+    *clients = *backend = NULL;
+    options.plain_answer =
+        (struct span){(uint8_t *)(uintptr_t)plain_answer, sizeof(plain_answer) - 1};
+    if (options.pair_count > 0)
+        status = tls_config_new_server(&options, clients, problem);
     if (status == 0 && config->defaults.backends.items[0].is_tls)
-        status = tls_config_new_client(&config->defaults.backend_tls, &s->backend_tls, problem);
-    s->host.tls = s->tls;
-    s->host.backend_tls = s->backend_tls;
+        status = tls_config_new_client(&config->defaults.backend_tls, backend, problem);
+    if (status != 0)
+        tls_config_free(*clients);
     return status;
+}
+
+/* For connections that come from now on. */
+static void take_tls(struct server *s, struct tls_config *clients, struct tls_config *backend)
+{
+    tls_config_free(s->tls);
+    tls_config_free(s->backend_tls);
+    s->host.tls = s->tls = clients;
+    s->host.backend_tls = s->backend_tls = backend;
 }
 
 static void name_backend(struct server *s, const struct backend_address *backend)
@@ -99,6 +104,7 @@ int server_start(struct loop *l, const struct server_config *config,
                  size_t problem_size)
 {
     struct server *s = calloc(1, sizeof(*s));
+    struct tls_config *clients, *backend;
     struct text t;
 
     text_init(&t, problem, problem_size);
@@ -113,10 +119,12 @@ int server_start(struct loop *l, const struct server_config *config,
     name_backend(s, &config->defaults.backends.items[0]);
     if (observer != NULL)
         s->host.observer = *observer;
-    int status = set_up_tls(s, config, &t);
-    if (status == 0)
+    int status = load_tls(config, &clients, &backend, &t);
+    if (status == 0) {
+        take_tls(s, clients, backend);
         status = service_open(l, config->service, &handler, s, s->backend_name, &s->service,
                               problem, problem_size);
+    }
     if (status < 0) {
         server_free(s);
         return status;
@@ -127,23 +135,15 @@ int server_start(struct loop *l, const struct server_config *config,
 
 void server_reload(struct server *s)
 {
-    const struct server_config *config = s->host.config;
-    struct tls_config *fresh = NULL;
+    struct tls_config *clients, *backend;
     char problem[512] = "";
     struct text t;
-    struct log_record r;
 
     text_init(&t, problem, sizeof(problem));
-    int status = load_certificate(config, &fresh, &t);
-    if (status == 0) {
-        tls_config_free(s->tls);
-        s->host.tls = s->tls = fresh;
-    }
-    log_begin(&r, status == 0 ? LOG_INFO : LOG_ERROR, status == 0 ? "reloaded" : "not reloaded");
-    log_str(&r, "certificate", config->tls.pairs[0].cert_file);
-    if (status != 0)
-        log_str(&r, "detail", problem);
-    log_end(&r);
+    int status = load_tls(s->host.config, &clients, &backend, &t);
+    if (status == 0)
+        take_tls(s, clients, backend);
+    tls_files_log_reload(status, problem);
 }
 
 struct service *server_service(const struct server *s)

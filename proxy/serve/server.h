@@ -22,8 +22,8 @@ int server_start(struct loop *l, const struct server_config *config,
 
 struct service *server_service(const struct server *s);
 
-/* Reads the certificate and its key again, for connections that come from now on; those that are
- * there keep theirs. Says in the log how that went: what is wrong changes nothing. */
+/* Reads all that TLS needs again, of both sides, for connections that come from now on; those that
+ * are there keep what they have. Says in the log how that went: what is wrong changes nothing. */
 void server_reload(struct server *s);
 
 /* After the loop has ended by itself. NULL is fine. */

@@ -2,14 +2,21 @@
 
 #include "../service/access_log.h"
 #include "../service/service.h"
+#include "../service/tls_files.h"
 #include "tunnel_link.h"
+#include "wss.h"
 
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct tunnel {
     struct loop *loop;
     const struct tunnel_config *config;
+    struct dialer_config *dialer; /* of `config`; its TLS is replaced when its files change */
+    struct file_watch *files;     /* NULL: no TLS */
     struct service *service;
     char server_name[URL_TEXT_MAX];
 };
@@ -134,6 +141,39 @@ static void warn_of_unix_sockets(const struct address_list *listen)
     }
 }
 
+static void on_change(void *arg)
+{
+    struct tunnel *t = arg;
+    char buffer[512] = "";
+    struct text problem;
+
+    text_init(&problem, buffer, sizeof(buffer));
+    int status = wss_reload(t->dialer, &problem);
+    tls_files_log_reload(status, buffer);
+}
+
+static void on_hangup(void *arg, int signum)
+{
+    struct tunnel *t = arg;
+
+    (void)signum;
+    file_watch_note(t->files);
+    on_change(t);
+}
+
+/* Before the first record: who waits for that may signal at once. 0, or a negative errno. */
+static int watch_files(struct tunnel *t, struct loop *l)
+{
+    if (!t->dialer->url.is_tls)
+        return 0;
+    t->files =
+        file_watch_new(loop_scheduler(l), t->config->service->reload_interval_ms, on_change, t);
+    if (t->files == NULL)
+        return -ENOMEM;
+    int status = tls_files_watch_client(t->files, &t->dialer->tls_options);
+    return status != 0 ? status : loop_on_signal(l, SIGHUP, on_hangup, t);
+}
+
 static int start(void *arg, struct loop *l, struct service **out, char *problem,
                  size_t problem_size)
 {
@@ -141,24 +181,32 @@ static int start(void *arg, struct loop *l, struct service **out, char *problem,
 
     t->loop = l;
     warn_of_unix_sockets(&t->config->service->listen);
-    int status = service_open(l, t->config->service, &handler, t, t->server_name, &t->service,
+    int status = watch_files(t, l);
+    if (status != 0)
+        snprintf(problem, problem_size, "files cannot be watched: %s", strerror(-status));
+    else
+        status = service_open(l, t->config->service, &handler, t, t->server_name, &t->service,
                               problem, problem_size);
-    if (status == 0)
-        *out = t->service;
-    return status;
+    if (status != 0) {
+        file_watch_free(t->files);
+        return status;
+    }
+    *out = t->service;
+    return 0;
 }
 
 static void end(void *arg)
 {
     struct tunnel *t = arg;
 
+    file_watch_free(t->files);
     service_free(t->service);
 }
 
 int tunnel_run(struct settings *settings)
 {
     static const struct service_program program = {"tunnel", start, end};
-    struct tunnel t = {.config = &settings->tunnel};
+    struct tunnel t = {.config = &settings->tunnel, .dialer = &settings->tunnel.dial.dialer};
 
     url_format(&settings->tunnel.dial.dialer.url, t.server_name, sizeof(t.server_name));
     return service_run(&program, &t, &settings->service);
