@@ -33,6 +33,14 @@ static const struct subcommand subcommands[] = {
      "\n"
      "SIGTERM and SIGINT let open connections end within the drain timeout; a second one does not "
      "wait.\n"},
+    {"check", COMMAND_SERVE, serve_check, "--config FILE [flags]",
+     "check the configuration of serve, without serving",
+     "Reads what `tidegate serve` would read with the same flags and environment: the "
+     "configuration "
+     "file,\n"
+     "certificates, tokens. Listens nowhere and connects to nothing.\n"
+     "\n"
+     "Exits with 0 if all is well; 78: something is wrong with it; 66: the file cannot be read.\n"},
     {"tunnel", COMMAND_TUNNEL, tunnel_run, "--listen ADDR... [flags] URL",
      "accept local TCP programs, carry each over a WebSocket to a tidegate server",
      "Accepts local connections and carries each over a WebSocket of its own to the server at URL "
@@ -100,40 +108,46 @@ static void print_subcommand_help(const struct subcommand *s)
           stdout);
 }
 
-static int run_subcommand(const struct subcommand *s, int argc, char **argv)
+static int start(const struct subcommand *s, struct settings *settings)
 {
-    struct settings settings;
-    struct dialer_config *dialer = &settings.tunnel.dial.dialer;
+    struct dialer_config *dialer = &settings->tunnel.dial.dialer;
     char problem[OPTIONS_PROBLEM_MAX];
     struct text t;
 
-    enum options_result result = options_parse(s->command, argc, argv, &settings, problem);
-    if (result == OPTIONS_HELP) {
-        print_subcommand_help(s);
+    if (settings->prints_config) {
+        option_print(s->command, settings, stdout);
         return EX_OK;
     }
-    if (result != OPTIONS_OK) {
-        options_forget(&settings);
-        fprintf(stderr, "tidegate: %s: %s\n", s->name, problem);
-        return result == OPTIONS_BAD_FILE  ? EX_CONFIG
-               : result == OPTIONS_NO_FILE ? EX_NOINPUT
-                                           : EX_USAGE;
-    }
-    if (settings.prints_config) {
-        option_print(s->command, &settings, stdout);
-        options_forget(&settings);
-        return EX_OK;
-    }
-    log_setup((enum log_level)settings.log_level, (enum log_format)settings.log_format, 2);
+    log_setup((enum log_level)settings->log_level, (enum log_format)settings->log_format, 2);
     text_init(&t, problem, sizeof(problem));
     if (wss_prepare(dialer, &t) != 0) {
-        options_forget(&settings);
         fprintf(stderr, "tidegate: %s: %s\n", s->name, problem);
         return EX_OSERR;
     }
-    int status = s->run(&settings);
+    int status = s->run(settings);
     wss_forget(dialer);
-    options_forget(&settings);
+    return status;
+}
+
+static int run_subcommand(const struct subcommand *s, int argc, char **argv)
+{
+    struct settings *settings = options_new();
+    char problem[OPTIONS_PROBLEM_MAX] = "out of memory";
+    int status = EX_OK;
+
+    enum options_result result =
+        settings == NULL ? OPTIONS_BAD : options_parse(s->command, argc, argv, settings, problem);
+    if (result == OPTIONS_OK) {
+        status = start(s, settings);
+    } else if (result == OPTIONS_HELP) {
+        print_subcommand_help(s);
+    } else {
+        fprintf(stderr, "tidegate: %s: %s\n", s->name, problem);
+        status = result == OPTIONS_BAD_FILE  ? EX_CONFIG
+                 : result == OPTIONS_NO_FILE ? EX_NOINPUT
+                                             : EX_USAGE;
+    }
+    options_release(settings);
     return status;
 }
 
@@ -145,7 +159,8 @@ static bool is_one_of(const char *word, const char *a, const char *b, const char
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        fputs("tidegate: no subcommand given (serve, tunnel, stdio, probe, demo, token, version, "
+        fputs("tidegate: no subcommand given (serve, check, tunnel, stdio, probe, demo, token, "
+              "version, "
               "help)\n",
               stderr);
         return EX_USAGE;
@@ -163,7 +178,8 @@ int main(int argc, char **argv)
             return run_subcommand(&subcommands[i], argc - 2, argv + 2);
     }
     fprintf(stderr,
-            "tidegate: %.100s: unknown subcommand (serve, tunnel, stdio, probe, demo, token, "
+            "tidegate: %.100s: unknown subcommand (serve, check, tunnel, stdio, probe, demo, "
+            "token, "
             "version, help)\n",
             argv[1]);
     return EX_USAGE;

@@ -102,6 +102,9 @@ static void write_value(const struct option *o, const void *base, FILE *out)
     case OPTION_ADDRESSES:
     case OPTION_PATHS:
     case OPTION_WORDS:
+    case OPTION_ORIGINS:
+    case OPTION_NETWORKS:
+    case OPTION_TARGETS:
         write_list(o, at, out);
         return;
     case OPTION_URL:

@@ -1,6 +1,9 @@
 #include "option_value.h"
 
-#include "serve/access/token_file.h"
+#include "cidr.h"
+#include "origin.h"
+#include "target_rule.h"
+#include "token_file.h"
 
 #include <errno.h>
 #include <string.h>
@@ -96,6 +99,36 @@ static bool is_added(int status, const char **why)
     return status == 0;
 }
 
+/* Whether a word can be one of a list of that kind. */
+static bool is_word(enum option_kind kind, const char *word, const char **why)
+{
+    static char why_long[CIDR_WHY_MAX > TARGET_RULE_WHY_MAX ? CIDR_WHY_MAX : TARGET_RULE_WHY_MAX];
+    struct origin origin;
+    struct cidr network;
+    struct target_rule rule;
+
+    if (kind == OPTION_ORIGINS)
+        return origin_parse(word, &origin, why) == 0;
+    *why = why_long;
+    if (kind == OPTION_NETWORKS)
+        return cidr_parse(word, &network, why_long) == 0;
+    return kind != OPTION_TARGETS || target_rule_parse(word, &rule, why_long) == 0;
+}
+
+static bool add_words(enum option_kind kind, const char *text, struct word_list *list,
+                      struct arena *arena, const char **why)
+{
+    const char *separators = kind == OPTION_PATHS ? "," : kind == OPTION_TARGETS ? " \t" : ", \t";
+    size_t before = list->count;
+
+    if (!is_added(word_list_split(list, text, separators, arena), why))
+        return false;
+    for (size_t i = before; i < list->count; i++)
+        if (!is_word(kind, list->items[i], why))
+            return false;
+    return true;
+}
+
 void *option_base(const struct option *o, struct settings *s)
 {
     return o->scope == OPTION_SCOPE_ROUTE ? (void *)&s->server.defaults : (void *)s;
@@ -140,9 +173,11 @@ bool option_value_set(const struct option *o, const char *text, void *base, stru
         *why = "is empty";
         return *text != '\0';
     case OPTION_PATHS:
-        return is_added(word_list_split(at, text, ",", arena), why);
     case OPTION_WORDS:
-        return is_added(word_list_split(at, text, ", \t", arena), why);
+    case OPTION_ORIGINS:
+    case OPTION_NETWORKS:
+    case OPTION_TARGETS:
+        return add_words(o->kind, text, at, arena, why);
     case OPTION_PIN:
         *(const char **)at = text;
         *why = "must be the base64 of a SHA-256 digest";
@@ -159,10 +194,16 @@ bool option_value_set(const struct option *o, const char *text, void *base, stru
     return false;
 }
 
+static bool is_words(const struct option *o)
+{
+    return o->kind == OPTION_PATHS || o->kind == OPTION_WORDS || o->kind == OPTION_ORIGINS ||
+           o->kind == OPTION_NETWORKS || o->kind == OPTION_TARGETS;
+}
+
 bool option_is_list(const struct option *o)
 {
-    return o->kind == OPTION_ADDRESSES || o->kind == OPTION_BACKENDS || o->kind == OPTION_PATHS ||
-           o->kind == OPTION_WORDS || o->kind == OPTION_HEADER;
+    return o->kind == OPTION_ADDRESSES || o->kind == OPTION_BACKENDS || is_words(o) ||
+           o->kind == OPTION_HEADER;
 }
 
 void option_value_forget(const struct option *o, void *base)
@@ -173,7 +214,7 @@ void option_value_forget(const struct option *o, void *base)
         ((struct address_list *)at)->count = 0;
     else if (o->kind == OPTION_BACKENDS)
         *(struct backend_list *)at = (struct backend_list){0};
-    else if (o->kind == OPTION_PATHS || o->kind == OPTION_WORDS)
+    else if (is_words(o))
         *(struct word_list *)at = (struct word_list){0};
     else if (o->kind == OPTION_HEADER)
         *(struct request_fields *)at = (struct request_fields){0};

@@ -165,7 +165,7 @@ static enum options_result read_with_file(enum command command, struct settings 
     const char *path = s->config_file;
 
     arena_clear(&s->arena);
-    *s = (struct settings){.argc = argc, .argv = argv};
+    *s = (struct settings){.references = s->references, .argc = argc, .argv = argv};
     status = config_file_open(path, &s->arena, &file, problem);
     if (status != 0)
         return status == -EINVAL ? OPTIONS_BAD_FILE : OPTIONS_NO_FILE;
@@ -184,7 +184,7 @@ enum options_result options_parse(enum command command, int argc, char **argv, s
     struct text text;
 
     text_init(&text, problem, OPTIONS_PROBLEM_MAX);
-    *out = (struct settings){.argc = argc, .argv = argv};
+    *out = (struct settings){.references = out->references, .argc = argc, .argv = argv};
     for (int i = 0; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
             return OPTIONS_HELP;
@@ -194,6 +194,29 @@ enum options_result options_parse(enum command command, int argc, char **argv, s
         return result;
     return out->config_file == NULL ? options_settle(command, out, &text)
                                     : read_with_file(command, out, &text);
+}
+
+struct settings *options_new(void)
+{
+    struct settings *s = calloc(1, sizeof(*s));
+
+    if (s != NULL)
+        s->references = 1;
+    return s;
+}
+
+struct settings *options_hold(struct settings *s)
+{
+    s->references++;
+    return s;
+}
+
+void options_release(struct settings *s)
+{
+    if (s == NULL || --s->references > 0)
+        return;
+    options_forget(s);
+    free(s);
 }
 
 void options_forget(struct settings *s)

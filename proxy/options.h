@@ -34,7 +34,8 @@ struct option_origin {
 };
 
 struct settings {
-    int argc; /* what it was read from: the arguments behind the subcommand */
+    unsigned references; /* options_new */
+    int argc;            /* what it was read from: the arguments behind the subcommand */
     char **argv;
     const char *config_file; /* NULL: none */
     bool prints_config;
@@ -67,6 +68,13 @@ enum options_result {
 enum options_result options_parse(enum command command, int argc, char **argv, struct settings *out,
                                   char problem[OPTIONS_PROBLEM_MAX]);
 
+/* Settings on the heap, empty, held once: freed when nobody holds them any more. NULL when out of
+ * memory. */
+struct settings *options_new(void);
+struct settings *options_hold(struct settings *s);
+void options_release(struct settings *s);
+
+/* Gives back what settings own, but not themselves. */
 void options_forget(struct settings *s);
 
 /* The flags of a subcommand, one or two lines each. */

@@ -47,12 +47,17 @@ static bool check_route(const struct route_settings *route, struct text *problem
     return is_pair(&route->backend_tls.pair, "--backend-cert and --backend-key", problem);
 }
 
+static bool leads_somewhere(const struct route_settings *route)
+{
+    return route->backends.count > 0 || route->targets.count > 0;
+}
+
 /* Each route has somewhere to go to. */
 static bool check_backends(const struct settings *s, struct text *problem)
 {
     const struct server_config *server = &s->server;
 
-    if (server->route_count == 0 && server->defaults.backends.count == 0) {
+    if (server->route_count == 0 && !leads_somewhere(&server->defaults)) {
         text_add(problem, "--backend ADDR: missing (HOST:PORT, :PORT, [V6]:PORT or unix:PATH)");
         return false;
     }
@@ -62,7 +67,7 @@ static bool check_backends(const struct settings *s, struct text *problem)
             text_addf(problem, " (route \"%s\")", route->name);
             return false;
         }
-        if (route->settings.backends.count > 0)
+        if (leads_somewhere(&route->settings))
             continue;
         text_addf(problem, "%.200s:%u: backend: missing in the route \"%s\"", s->config_file,
                   route->line, route->name);

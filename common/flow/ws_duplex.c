@@ -106,7 +106,7 @@ void ws_duplex_break(struct ws_duplex *w, struct cause cause)
         send_close_and_leave(w, cause_close_code(cause.what), cause_text(cause.what));
     deadline_clear(w->scheduler, &w->ping);
     if (w->held.size > 0)
-        deadline_set(w->scheduler, &w->patience, w->config->linger_ms);
+        deadline_set(w->scheduler, &w->patience, w->config.linger_ms);
     task_defer(w->scheduler, &w->pump);
 }
 
@@ -125,7 +125,7 @@ static bool has_time_to_take_close(struct ws_duplex *w)
         w->close_pending_ms = w->scheduler->now_ms;
     w->close_pending = pending;
     uint64_t stall_ms = w->scheduler->now_ms - w->close_pending_ms;
-    bool is_over = pending > 0 && w->config->stall_ms > 0 && stall_ms >= w->config->stall_ms;
+    bool is_over = pending > 0 && w->config.stall_ms > 0 && stall_ms >= w->config.stall_ms;
     return (pending > 0 || was_waiting) && !is_over;
 }
 
@@ -137,14 +137,14 @@ static void fire_patience(struct deadline *d)
         w->has_peer_ended = false; /* not without what came before it */
         task_defer(w->scheduler, &w->pump);
     } else if (has_time_to_take_close(w)) {
-        deadline_set(w->scheduler, d, w->config->close_timeout_ms);
+        deadline_set(w->scheduler, d, w->config.close_timeout_ms);
     } else if (w->state == WS_CLOSING) {
         ws_duplex_leave(w);
     } else if (!w->has_peer_ended) {
         /* Plain: our Close is unanswered. While the peer still sends, it is on its way to it. */
         uint64_t quiet_ms = w->scheduler->now_ms - w->life_ms;
-        if (quiet_ms < w->config->close_timeout_ms)
-            deadline_set(w->scheduler, d, w->config->close_timeout_ms - quiet_ms);
+        if (quiet_ms < w->config.close_timeout_ms)
+            deadline_set(w->scheduler, d, w->config.close_timeout_ms - quiet_ms);
         else
             ws_duplex_break_for(w, CAUSE_LOST, 0);
     }
@@ -180,7 +180,7 @@ static void send_end(struct ws_duplex *w)
         ws_sender_control(&w->sender, fin);
     } else if (!w->sender.has_closed) {
         ws_sender_close(&w->sender, 1000, "");
-        deadline_set(w->scheduler, &w->patience, w->config->close_timeout_ms);
+        deadline_set(w->scheduler, &w->patience, w->config.close_timeout_ms);
     }
     if (w->sender.has_failed)
         ws_duplex_break_for(w, CAUSE_INTERNAL, 0);
@@ -324,7 +324,7 @@ static void ws_close(struct duplex *d)
     ws_sender_close(&w->sender, 1000, "");
     if (w->lower != NULL && !w->is_lower_over &&
         (w->sender.role == WS_CLIENT || !w->has_peer_closed)) {
-        deadline_set(w->scheduler, &w->patience, w->config->close_timeout_ms);
+        deadline_set(w->scheduler, &w->patience, w->config.close_timeout_ms);
         ws_duplex_update_reading(w);
         return;
     }
@@ -358,7 +358,7 @@ struct duplex *ws_duplex_new(struct scheduler *s, struct duplex *lower, enum ws_
     w->duplex.ops = &ws_ops;
     w->lower = lower;
     w->scheduler = s;
-    w->config = config;
+    w->config = *config;
     w->life_ms = w->ping_ms = s->now_ms;
     w->is_paused = w->is_lower_paused = true;
     ws_sender_init(&w->sender, lower, role, carrier);

@@ -33,7 +33,7 @@ struct ws_duplex_config {
     uint64_t stall_ms;
 };
 
-/* `early` is what came behind the handshake head: copied. `config` outlives the duplex. NULL when
+/* `early` is what came behind the handshake head: copied. `config` is copied. NULL when
  * out of memory; `lower` is then untouched. `lower` is paused until this duplex is resumed. */
 struct duplex *ws_duplex_new(struct scheduler *s, struct duplex *lower, enum ws_role role,
                              enum ws_carrier carrier, const struct ws_duplex_config *config,

@@ -23,7 +23,7 @@ struct ws_duplex {
     struct duplex duplex;
     struct duplex *lower; /* NULL once it is closed, aborted or lost */
     struct scheduler *scheduler;
-    const struct ws_duplex_config *config;
+    struct ws_duplex_config config;
     struct ws_sender sender;
     struct ws_reader reader;
     uint64_t received; /* payload bytes of the peer's side */

@@ -7,7 +7,7 @@
  * it. */
 static bool owes_pong(const struct ws_duplex *w)
 {
-    return w->config->ping_timeout_ms > 0 && !w->is_lower_paused && !w->sender.is_lower_full &&
+    return w->config.ping_timeout_ms > 0 && !w->is_lower_paused && !w->sender.is_lower_full &&
            w->sender.unconfirmed <= WS_READ_AHEAD;
 }
 
@@ -17,8 +17,8 @@ static void fire_ping(struct deadline *d)
     struct ws_duplex *w = container_of(d, struct ws_duplex, ping);
     uint64_t now_ms = w->scheduler->now_ms;
     uint64_t since_ms = now_ms - w->ping_ms;
-    uint64_t interval_ms = w->config->ping_interval_ms;
-    uint64_t timeout_ms = w->config->ping_timeout_ms;
+    uint64_t interval_ms = w->config.ping_interval_ms;
+    uint64_t timeout_ms = w->config.ping_timeout_ms;
     if (w->state != WS_OPEN || w->lower == NULL)
         return;
     if (w->awaits_pong && owes_pong(w)) {
@@ -42,6 +42,6 @@ static void fire_ping(struct deadline *d)
 void ws_liveness_init(struct ws_duplex *w)
 {
     deadline_init(&w->ping, fire_ping);
-    if (w->config->ping_interval_ms > 0)
-        deadline_set(w->scheduler, &w->ping, w->config->ping_interval_ms);
+    if (w->config.ping_interval_ms > 0)
+        deadline_set(w->scheduler, &w->ping, w->config.ping_interval_ms);
 }

@@ -233,9 +233,9 @@ static bool set_up(struct demo *d, char *problem, size_t problem_size)
     config->defaults.backends.count = 1;
     d->where.address = (struct address){.kind = ADDRESS_TCP, .host = "127.0.0.1"};
     d->where.address.port = demo_backend_port(d->backend);
-    if (server_start(d->loop, config, &observer, &d->server, problem, problem_size) < 0)
-        return false;
-    return find_proxy(d);
+    text_init(&t, problem, problem_size);
+    return server_new(d->loop, d->settings, &observer, &d->server, &t) == 0 &&
+           server_listen(d->server, problem, problem_size) == 0 && find_proxy(d);
 }
 
 int demo_run(struct settings *settings)

@@ -1,9 +1,10 @@
-/* A connection to the backend, TLS included where that is asked for. */
+/* A connection to a backend of a route, TLS included where that is asked for: to the first of them,
+ * in the order of balancer.h, that can be connected to; or to the target that the client named. */
 #ifndef TIDEGATE_BACKEND_DIAL_H
 #define TIDEGATE_BACKEND_DIAL_H
 
-#include "config.h"
 #include "connect.h"
+#include "route.h"
 #include "tls_duplex.h"
 
 struct backend_dial;
@@ -12,17 +13,26 @@ struct backend_dial;
 struct backend_dial_result {
     struct duplex *backend; /* paused, owned by the callee */
     struct duplex *stream;  /* it, or what is under its TLS: for stream_on_release only */
-    struct cause cause;     /* as connect_start has it, or TLS, LOST, RESET... in the handshake */
+    /* Which it is, or the last that was tried: the callee counts one of its connections, until
+     * backend_dial_over. NULL for a target. */
+    struct backend_state *state;
+    struct cause cause; /* as connect_start has it, or TLS, LOST, RESET... in the handshake */
 };
 
-/* `tls` is NULL for a backend without it; `config` outlives the connection. `on_done` comes once,
- * from the loop, never from this call. NULL when out of memory: on_done does not come. */
+/* Takes the connect timeout of the route at most; each backend gets its share of what is left of
+ * it. `route` and `options` outlive the connection; `target` (NULL: a backend) is copied. `on_done`
+ * comes once, from the loop, never from this call. NULL when out of memory: on_done does not come.
+ */
 struct backend_dial *
-backend_dial_start(struct loop *l, const struct server_config *config, struct tls_config *tls,
+backend_dial_start(struct loop *l, struct route *route, const struct target *target,
+                   const struct stream_options *options,
                    void (*on_done)(void *owner, const struct backend_dial_result *result),
                    void *owner);
 
 /* Gives up; no on_done. */
 void backend_dial_cancel(struct backend_dial *b);
+
+/* The connection that on_done told of is over, or has never been. NULL is fine. */
+void backend_dial_over(struct backend_state *state);
 
 #endif

@@ -23,10 +23,17 @@ struct backend_list {
 /* How our side of a TLS backend ends: the order of the words of --backend-tls-finish. */
 enum { BACKEND_TLS_NOTIFY_FIN, BACKEND_TLS_NOTIFY };
 
+/* Clients without half-close: the order of the words of --plain. */
+enum { PLAIN_ALLOW, PLAIN_REFUSE };
+
 /* Everything that can differ from route to route. The top level of the settings has one, which each
  * route starts from. */
 struct route_settings {
     struct backend_list backends;
+    unsigned balance; /* enum balance */
+    struct word_list allow_from, allow_origin, allow_client_name, targets;
+    const char *tokens; /* file; NULL: none are asked for */
+    unsigned plain;     /* below */
     struct tls_client_options backend_tls;
     unsigned backend_tls_finish;
     uint64_t connect_timeout_ms;
@@ -49,6 +56,7 @@ struct server_config {
     size_t route_count;
     unsigned routes_line;          /* in the file; 0: it has none */
     struct tls_server_options tls; /* without pairs clients come without TLS */
+    bool allows_anyone;
     uint64_t handshake_timeout_ms;
     uint64_t max_handshakes; /* under way at a time */
 };

@@ -1,74 +1,70 @@
 #include "serve.h"
 
-#include "../service/tls_files.h"
 #include "log.h"
 #include "server.h"
+#include "site.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
+#include <sysexits.h>
 
 struct serve {
-    const struct server_config *config;
+    struct settings *settings;
     struct server *server;
-    struct file_watch *files; /* NULL: no TLS */
+    bool is_misconfigured;
 };
-
-static void on_change(void *arg)
-{
-    struct serve *s = arg;
-
-    server_reload(s->server);
-}
 
 static void on_hangup(void *arg, int signum)
 {
     struct serve *s = arg;
 
     (void)signum;
-    file_watch_note(s->files);
     server_reload(s->server);
 }
 
-/* Before the files are read, and before the first record: who waits for that may signal at once.
- * 0, or a negative errno. */
-static int watch_files(struct serve *s, struct loop *l)
+static void warn(const char *name, const struct route_settings *r)
 {
-    const struct server_config *config = s->config;
-    const struct route_settings *route = &config->defaults;
-    bool has_tls_backend = route->backends.items[0].is_tls;
+    bool has_unix = false, has_tls = false;
 
-    if (config->tls.pair_count == 0 && !has_tls_backend)
-        return 0;
-    s->files = file_watch_new(loop_scheduler(l), config->service->reload_interval_ms, on_change, s);
-    if (s->files == NULL)
-        return -ENOMEM;
-    int status = tls_files_watch_server(s->files, &config->tls);
-    if (status == 0 && has_tls_backend)
-        status = tls_files_watch_client(s->files, &route->backend_tls);
-    return status != 0 ? status : loop_on_signal(l, SIGHUP, on_hangup, s);
+    for (size_t i = 0; i < r->backends.count; i++) {
+        has_unix = has_unix || r->backends.items[i].address.kind == ADDRESS_UNIX;
+        has_tls = has_tls || r->backends.items[i].is_tls;
+    }
+    if (has_unix)
+        log_line(LOG_WARN,
+                 "the backend is a unix socket: it cannot be told of a reset, an aborted "
+                 "connection looks like an ended one (route %s)",
+                 name);
+    if (has_tls && r->backend_tls.is_insecure)
+        log_line(LOG_WARN,
+                 "--backend-insecure: the backend's certificate is not checked, anybody "
+                 "in between can read and change everything (route %s)",
+                 name);
 }
 
 static int start(void *arg, struct loop *l, struct service **out, char *problem,
                  size_t problem_size)
 {
     struct serve *s = arg;
-    const struct route_settings *route = &s->config->defaults;
+    const struct server_config *config = &s->settings->server;
+    struct text t;
 
-    if (route->backends.items[0].address.kind == ADDRESS_UNIX)
-        log_line(LOG_WARN, "the backend is a unix socket: it cannot be told of a reset, an aborted "
-                           "connection looks like an ended one");
-    if (route->backends.items[0].is_tls && route->backend_tls.is_insecure)
-        log_line(LOG_WARN, "--backend-insecure: the backend's certificate is not checked, anybody "
-                           "in between can read and change everything");
-    int status = watch_files(s, l);
+    text_init(&t, problem, problem_size);
+    if (config->route_count == 0)
+        warn("default", &config->defaults);
+    for (size_t i = 0; i < config->route_count; i++)
+        warn(config->routes[i].name, &config->routes[i].settings);
+    int status = server_new(l, s->settings, NULL, &s->server, &t);
+    s->is_misconfigured = status != 0;
     if (status != 0)
-        snprintf(problem, problem_size, "files cannot be watched: %s", strerror(-status));
+        return status;
+    status = loop_on_signal(l, SIGHUP, on_hangup, s); /* who sees us listen may send it */
+    if (status != 0)
+        text_add(&t, "no signal handler: out of memory or descriptors");
     else
-        status = server_start(l, s->config, NULL, &s->server, problem, problem_size);
+        status = server_listen(s->server, problem, problem_size);
     if (status != 0) {
-        file_watch_free(s->files);
+        server_free(s->server);
         return status;
     }
     *out = server_service(s->server);
@@ -79,14 +75,33 @@ static void end(void *arg)
 {
     struct serve *s = arg;
 
-    file_watch_free(s->files);
     server_free(s->server);
 }
 
 int serve_run(struct settings *settings)
 {
     static const struct service_program program = {"serve", start, end};
-    struct serve s = {.config = &settings->server};
+    struct serve s = {.settings = settings};
+    int status = service_run(&program, &s, &settings->service);
 
-    return service_run(&program, &s, &settings->service);
+    return s.is_misconfigured ? EX_CONFIG : status;
+}
+
+int serve_check(struct settings *settings)
+{
+    struct backend_pool pool = {0};
+    char problem[OPTIONS_PROBLEM_MAX];
+    struct site *site;
+    struct text t;
+
+    text_init(&t, problem, sizeof(problem));
+    if (site_new(settings, &pool, &site, &t) != 0) {
+        fprintf(stderr, "tidegate: check: %s\n", problem);
+        return EX_CONFIG;
+    }
+    if (settings->config_file != NULL)
+        printf("%s: ", settings->config_file);
+    printf("ok, %zu route%s\n", site->route_count, site->route_count == 1 ? "" : "s");
+    site_release(site);
+    return EX_OK;
 }

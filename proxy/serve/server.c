@@ -1,8 +1,13 @@
 #include "server.h"
 
+#include "../option_find.h"
+#include "../option_print.h"
+#include "../options_settle.h"
 #include "../service/access_log.h"
 #include "../service/tls_files.h"
+#include "log.h"
 #include "session.h"
+#include "site.h"
 #include "ws_handshake.h"
 
 #include <errno.h>
@@ -12,14 +17,10 @@ struct server {
     struct session_host host;
     struct service *service;
     struct openings openings;
-    struct tls_config *tls, *backend_tls; /* NULL: without */
-    char backend_name[sizeof("tls://") + ADDRESS_TEXT_MAX];
+    struct settings *settings; /* held: those of the start, which the service lives by */
+    struct backend_pool pool;
+    struct file_watch *files; /* that the site was read from */
 };
-
-/* To who speaks HTTP on the TLS port. */
-static const char plain_answer[] =
-    "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
-    "This port speaks TLS: use wss:// or https://\n";
 
 static struct service_session *start_session(void *owner, struct duplex *client, const char *name)
 {
@@ -37,7 +38,7 @@ static void turn_away(void *owner, uint64_t id, struct duplex *client, const cha
     struct span span;
     const struct server *s = owner;
 
-    if (s->tls != NULL) { /* to tell it so would take a handshake */
+    if (s->host.site->tls != NULL) { /* to tell it so would take a handshake */
         struct cause cause = {.what = CAUSE_LIMIT};
         duplex_abort(client, cause);
         access_log_refused(&e, 0, cause, "too many connections");
@@ -60,71 +61,79 @@ static const struct service_handler handler = {
     .far_key = "backend",
 };
 
-/* Both sides, or neither. */
-static int load_tls(const struct server_config *config, struct tls_config **clients,
-                    struct tls_config **backend, struct text *problem)
-{
-    struct tls_server_options options = config->tls;
-    int status = 0;
+/* ---- reading ---- */
 
-    *clients = *backend = NULL;
-    options.plain_answer =
-        (struct span){(uint8_t *)(uintptr_t)plain_answer, sizeof(plain_answer) - 1};
-    if (options.pair_count > 0)
-        status = tls_config_new_server(&options, clients, problem);
-    if (status == 0 && config->defaults.backends.items[0].is_tls)
-        status = tls_config_new_client(&config->defaults.backend_tls, backend, problem);
-    if (status != 0)
-        tls_config_free(*clients);
-    return status;
+static void refresh(void *arg);
+
+static int watch_route(struct file_watch *w, const struct route_settings *route)
+{
+    bool has_tls = false;
+
+    for (size_t i = 0; i < route->backends.count; i++)
+        has_tls = has_tls || route->backends.items[i].is_tls;
+    int status = file_watch_add(w, route->tokens);
+    return status != 0 || !has_tls ? status : tls_files_watch_client(w, &route->backend_tls);
 }
 
-/* For connections that come from now on. */
-static void take_tls(struct server *s, struct tls_config *clients, struct tls_config *backend)
+/* All files but the configuration, as they are now. NULL when out of memory. */
+static struct file_watch *watch(struct server *s, const struct settings *settings)
 {
-    tls_config_free(s->tls);
-    tls_config_free(s->backend_tls);
-    s->host.tls = s->tls = clients;
-    s->host.backend_tls = s->backend_tls = backend;
+    const struct server_config *server = &settings->server;
+    struct file_watch *w = file_watch_new(loop_scheduler(s->host.loop),
+                                          s->settings->service.reload_interval_ms, refresh, s);
+
+    if (w == NULL)
+        return NULL;
+    int status = tls_files_watch_server(w, &server->tls);
+    if (status == 0 && server->route_count == 0)
+        status = watch_route(w, &server->defaults);
+    for (size_t i = 0; i < server->route_count && status == 0; i++)
+        status = watch_route(w, &server->routes[i].settings);
+    if (status == 0)
+        return w;
+    file_watch_free(w);
+    return NULL;
 }
 
-static void name_backend(struct server *s, const struct backend_address *backend)
+/* Makes the site of `settings` the current one: of the files as they are now. */
+static int take(struct server *s, struct settings *settings, struct text *problem)
 {
-    char address[ADDRESS_TEXT_MAX];
-    struct text t;
+    struct file_watch *files = watch(s, settings); /* before they are read */
+    struct site *fresh;
+    int status = -ENOMEM;
 
-    text_init(&t, s->backend_name, sizeof(s->backend_name));
-    text_addf(&t, "%s%s", backend->is_tls ? "tls://" : "",
-              address_format(&backend->address, address, sizeof(address)));
-    s->host.backend_name = s->backend_name;
+    if (files == NULL)
+        text_add(problem, "out of memory");
+    else
+        status = site_new(settings, &s->pool, &fresh, problem);
+    if (status != 0) {
+        file_watch_free(files);
+        return status;
+    }
+    file_watch_free(s->files);
+    site_release(s->host.site);
+    s->files = files;
+    s->host.site = fresh;
+    return 0;
 }
 
-int server_start(struct loop *l, const struct server_config *config,
-                 const struct server_observer *observer, struct server **out, char *problem,
-                 size_t problem_size)
+int server_new(struct loop *l, struct settings *settings, const struct server_observer *observer,
+               struct server **out, struct text *problem)
 {
     struct server *s = calloc(1, sizeof(*s));
-    struct tls_config *clients, *backend;
-    struct text t;
 
-    text_init(&t, problem, problem_size);
     if (s == NULL) {
-        text_add(&t, "out of memory");
+        text_add(problem, "out of memory");
         return -ENOMEM;
     }
+    s->settings = options_hold(settings);
     s->host.loop = l;
-    s->host.config = config;
+    s->host.service = &s->settings->service;
     s->host.openings = &s->openings;
-    openings_init(&s->openings, config->max_handshakes);
-    name_backend(s, &config->defaults.backends.items[0]);
+    openings_init(&s->openings, s->settings->server.max_handshakes);
     if (observer != NULL)
         s->host.observer = *observer;
-    int status = load_tls(config, &clients, &backend, &t);
-    if (status == 0) {
-        take_tls(s, clients, backend);
-        status = service_open(l, config->service, &handler, s, s->backend_name, &s->service,
-                              problem, problem_size);
-    }
+    int status = take(s, settings, problem);
     if (status < 0) {
         server_free(s);
         return status;
@@ -133,18 +142,107 @@ int server_start(struct loop *l, const struct server_config *config,
     return 0;
 }
 
-void server_reload(struct server *s)
+/* What connections go to, for the log; NULL if that is not one thing. */
+static const char *far_name(const struct site *site)
 {
-    struct tls_config *clients, *backend;
-    char problem[512] = "";
+    const struct route *only = &site->routes[0];
+
+    return site->route_count == 1 && only->settings->backends.count == 1 ? only->states[0]->name
+                                                                         : NULL;
+}
+
+int server_listen(struct server *s, char *problem, size_t problem_size)
+{
+    return service_open(s->host.loop, s->host.service, &handler, s, far_name(s->host.site),
+                        &s->service, problem, problem_size);
+}
+
+/* ---- reading again ---- */
+
+static void log_reload(const struct server *s, int status, const char *problem)
+{
+    struct log_record r;
+
+    log_begin(&r, status == 0 ? LOG_INFO : LOG_ERROR, status == 0 ? "reloaded" : "not reloaded");
+    log_str(&r, "config", s->settings->config_file);
+    if (status == 0)
+        log_num(&r, "routes", s->host.site->route_count);
+    else
+        log_str(&r, "detail", problem);
+    log_end(&r);
+}
+
+/* Some file has changed; the configuration stands. The watch, which calls this, goes on. */
+static void refresh(void *arg)
+{
+    struct server *s = arg;
+    char problem[OPTIONS_PROBLEM_MAX];
+    struct site *fresh;
     struct text t;
 
     text_init(&t, problem, sizeof(problem));
-    int status = load_tls(s->host.config, &clients, &backend, &t);
-    if (status == 0)
-        take_tls(s, clients, backend);
-    tls_files_log_reload(status, problem);
+    int status = site_new(s->host.site->settings, &s->pool, &fresh, &t);
+    if (status == 0) {
+        site_release(s->host.site);
+        s->host.site = fresh;
+    }
+    log_reload(s, status, problem);
 }
+
+/* What cannot change while we run stays as it was at the start; says so if it is to change. */
+static void keep_fixed(const struct settings *old, struct settings *fresh)
+{
+    struct log_record r;
+
+    for (size_t i = 0; i < option_table_count; i++) {
+        const struct option *o = &option_table[i];
+        bool is_default =
+            old->origins[i].source == OPTION_DEFAULT && fresh->origins[i].source == OPTION_DEFAULT;
+        if (!option_is_flag(o, COMMAND_SERVE) || o->scope != OPTION_SCOPE_START || is_default ||
+            option_is_same(o, old, fresh))
+            continue;
+        log_begin(&r, LOG_WARN, "needs a restart");
+        log_str(&r, "key", o->name);
+        log_str(&r, "detail", "this cannot change while the program runs: the old value stays");
+        log_end(&r);
+    }
+    fresh->service = old->service;
+    fresh->server.max_handshakes = old->server.max_handshakes;
+    options_derive(fresh);
+}
+
+static int read_again(struct server *s, char problem[OPTIONS_PROBLEM_MAX])
+{
+    struct settings *fresh = options_new();
+    struct text t;
+    int status = -EINVAL;
+
+    text_init(&t, problem, OPTIONS_PROBLEM_MAX);
+    if (fresh == NULL) {
+        text_add(&t, "out of memory");
+        return -ENOMEM;
+    }
+    if (options_parse(COMMAND_SERVE, s->settings->argc, s->settings->argv, fresh, problem) ==
+        OPTIONS_OK) {
+        keep_fixed(s->settings, fresh);
+        status = take(s, fresh, &t);
+    }
+    if (status == 0)
+        log_setup((enum log_level)fresh->log_level, (enum log_format)fresh->log_format, 2);
+    options_release(fresh);
+    return status;
+}
+
+void server_reload(struct server *s)
+{
+    char problem[OPTIONS_PROBLEM_MAX] = "";
+
+    file_watch_note(s->files);
+    int status = read_again(s, problem);
+    log_reload(s, status, problem);
+}
+
+/* ---- the rest ---- */
 
 struct service *server_service(const struct server *s)
 {
@@ -156,7 +254,8 @@ void server_free(struct server *s)
     if (s == NULL)
         return;
     service_free(s->service);
-    tls_config_free(s->tls);
-    tls_config_free(s->backend_tls);
+    file_watch_free(s->files);
+    site_release(s->host.site);
+    options_release(s->settings);
     free(s);
 }

@@ -6,6 +6,7 @@
 #include "config.h"
 
 struct server;
+struct settings;
 
 /* For who wants to watch. All members may be NULL. */
 struct server_observer {
@@ -14,16 +15,20 @@ struct server_observer {
     void *arg;
 };
 
-/* Listens as service_open does. `config` outlives the server. `observer` (NULL: none) is copied. 0
- * and `*out`, or a negative errno and one line for people. */
-int server_start(struct loop *l, const struct server_config *config,
-                 const struct server_observer *observer, struct server **out, char *problem,
-                 size_t problem_size);
+/* Reads the files that the settings name, and holds the settings. `observer` (NULL: none) is
+ * copied. 0 and `*out`, or a negative errno and one line for people. */
+int server_new(struct loop *l, struct settings *settings, const struct server_observer *observer,
+               struct server **out, struct text *problem);
+
+/* Listens as service_open does, once. 0, or a negative errno and one line for people. */
+int server_listen(struct server *s, char *problem, size_t problem_size);
 
 struct service *server_service(const struct server *s);
 
-/* Reads all that TLS needs again, of both sides, for connections that come from now on; those that
- * are there keep what they have. Says in the log how that went: what is wrong changes nothing. */
+/* Reads everything again (the configuration file, and the files that the settings name), for
+ * connections that come from now on; those that are there keep what they came with. Says in the log
+ * how that went: what is wrong changes nothing. The files but the configuration are also read again
+ * by themselves when they have changed. */
 void server_reload(struct server *s);
 
 /* After the loop has ended by itself. NULL is fine. */

@@ -3,6 +3,8 @@
 #include "../service/access_log.h"
 #include "../service/early.h"
 #include "backend_dial.h"
+#include "gate.h"
+#include "site.h"
 #include "ws_handshake.h"
 
 #include <assert.h>
@@ -29,13 +31,20 @@ static struct cause cause_at(enum cause_what what, enum cause_where where)
 
 /* ---- endings ---- */
 
+static const char *backend_name(const struct session *s)
+{
+    return s->backend != NULL ? s->backend->name : s->target_name;
+}
+
 static struct access_entry entry_of(const struct session *s)
 {
     return (struct access_entry){
         .names = &access_log_serve,
         .conn = s->base.id,
         .client = s->client_name,
-        .backend = s->host->backend_name,
+        .route = s->route != NULL ? s->route->name : NULL,
+        .bearer = s->bearer,
+        .backend = backend_name(s),
         .identity = s->identity,
         .duration_ms = loop_now_ms(s->host->loop) - s->base.started_ms,
     };
@@ -61,7 +70,11 @@ static void free_session(struct session *s)
 {
     free_opening(s);
     service_session_over(&s->base);
+    backend_dial_over(s->backend);
+    site_release(s->site);
     free(s->identity);
+    free(s->target_name);
+    free(s->bearer);
     free(s);
 }
 
@@ -90,7 +103,7 @@ static void refuse(struct session *s, int status, struct cause cause, const char
     struct text t;
     struct access_entry e = refused_entry_of(s);
 
-    if (s->host->tls != NULL && !tls_duplex_is_open(s->client)) {
+    if (s->site->tls != NULL && !tls_duplex_is_open(s->client)) {
         duplex_abort(s->client, cause); /* nothing can be said to it */
         access_log_refused(&e, 0, cause, detail);
         free_session(s);
@@ -153,7 +166,7 @@ static struct duplex *upgrade(struct session *s)
     duplex_pause(s->client);
     send_101(s);
     ws = ws_duplex_new(loop_scheduler(s->host->loop), s->client, WS_SERVER, s->carrier,
-                       &s->host->config->defaults.ws, s->opening->early.bytes);
+                       &s->route->settings->ws, s->opening->early.bytes);
     if (ws == NULL)
         duplex_abort(s->client, cause_at(CAUSE_NO_MEMORY, CAUSE_AT_PROXY));
     s->client = NULL;
@@ -181,6 +194,8 @@ static void on_dial_failed(struct session *s, struct cause cause)
 
     if (cause.what == CAUSE_NO_MEMORY)
         refuse(s, 503, cause, "out of memory");
+    else if (cause.what == CAUSE_DENIED)
+        refuse(s, 403, cause, "not to this target");
     else if (s->carrier == WS_SUBPROTOCOL)
         refuse_in_close(s, cause);
     else
@@ -196,6 +211,7 @@ static void on_dialled(void *owner, const struct backend_dial_result *result)
     struct duplex *ws;
 
     s->opening->dial = NULL;
+    s->backend = result->state;
     if (backend == NULL) {
         struct cause cause = result->cause;
         cause.where = CAUSE_AT_BACKEND;
@@ -212,11 +228,22 @@ static void on_dialled(void *owner, const struct backend_dial_result *result)
         on_relay_done(&s->relay, &report);
         return;
     }
-    relay_start(&s->relay, loop_scheduler(s->host->loop), ws, backend,
-                &s->host->config->defaults.relay, on_relay_done);
+    relay_start(&s->relay, loop_scheduler(s->host->loop), ws, backend, &s->route->settings->relay,
+                on_relay_done);
 }
 
 /* ---- the request ---- */
+
+/* The address in "ADDRESS:PORT". */
+static bool find_source(const char *name, struct ip *out)
+{
+    const char *colon = strrchr(name, ':');
+    bool has_brackets = name[0] == '[';
+
+    if (colon == NULL || colon < name + 2)
+        return false;
+    return ip_parse(name + has_brackets, (size_t)(colon - name) - (has_brackets ? 2 : 0), out);
+}
 
 /* Keeps frames that come before our 101. False when out of memory. */
 static bool keep_early(struct session *s, struct span in)
@@ -230,26 +257,62 @@ static bool keep_early(struct session *s, struct span in)
     return true;
 }
 
+/* What the log is to say of it, and the head, where it stands now, does not outlive. */
+static bool note_verdict(struct session *s, const struct gate_verdict *v)
+{
+    char name[ADDRESS_TEXT_MAX];
+
+    s->route = v->route;
+    if (v->bearer != NULL)
+        s->bearer = strdup(v->bearer);
+    if (v->has_target)
+        s->target_name = strdup(address_format(&v->target.address, name, sizeof(name)));
+    return (v->bearer == NULL || s->bearer != NULL) && (!v->has_target || s->target_name != NULL);
+}
+
+/* The request has been judged good: connects. */
+static void go(struct session *s, const struct gate_verdict *v, struct span rest)
+{
+    struct opening *o = s->opening;
+
+    s->carrier = o->offer.carrier;
+    deadline_clear(loop_scheduler(s->host->loop), &o->timeout);
+    openings_remove(s->host->openings, &o->place);
+    ws_head_free(o->head);
+    o->head = NULL;
+    if (keep_early(s, rest))
+        o->dial = backend_dial_start(s->host->loop, s->route, v->has_target ? &v->target : NULL,
+                                     &s->host->service->stream, on_dialled, s);
+    if (o->dial == NULL)
+        refuse(s, 503, cause_at(CAUSE_NO_MEMORY, CAUSE_AT_PROXY), "out of memory");
+}
+
 static void on_request(struct session *s, struct span rest)
 {
     struct opening *o = s->opening;
-    const struct server_config *config = s->host->config;
+    struct gate_request request = {
+        .head = o->head,
+        .offer = &o->offer,
+        .client = s->site->tls != NULL ? s->client : NULL,
+    };
+    struct gate_verdict verdict;
     const char *problem = NULL;
+    struct ip source;
     int status = ws_handshake_judge(o->head, &o->offer, &problem);
 
     if (status != 101) {
         refuse(s, status, cause_at(CAUSE_BAD_HANDSHAKE, CAUSE_AT_CLIENT), problem);
         return;
     }
-    s->carrier = o->offer.carrier;
-    openings_remove(s->host->openings, &o->place);
-    deadline_clear(loop_scheduler(s->host->loop), &o->timeout);
-    ws_head_free(o->head);
-    o->head = NULL;
-    if (keep_early(s, rest))
-        o->dial = backend_dial_start(s->host->loop, config, s->host->backend_tls, on_dialled, s);
-    if (o->dial == NULL)
+    if (find_source(s->client_name, &source))
+        request.source = &source;
+    gate_judge(s->site, &request, &verdict);
+    if (!note_verdict(s, &verdict))
         refuse(s, 503, cause_at(CAUSE_NO_MEMORY, CAUSE_AT_PROXY), "out of memory");
+    else if (verdict.status != 101)
+        refuse(s, verdict.status, verdict.cause, verdict.problem);
+    else
+        go(s, &verdict, rest);
 }
 
 static void on_client_data(void *owner, struct span in)
@@ -326,13 +389,13 @@ static void on_client_open(void *owner)
 static struct duplex *secure(const struct session_host *host, struct duplex *client)
 {
     struct tls_duplex_options options = {
-        .config = host->tls,
-        .linger_ms = host->config->service->stream.linger_ms,
+        .config = host->site->tls,
+        .linger_ms = host->service->stream.linger_ms,
         .on_open = on_client_open,
     };
 
-    return host->tls == NULL ? client
-                             : tls_duplex_new(loop_scheduler(host->loop), client, &options);
+    return host->site->tls == NULL ? client
+                                   : tls_duplex_new(loop_scheduler(host->loop), client, &options);
 }
 
 /* Counts one more; if that is too many the oldest goes. */
@@ -363,11 +426,13 @@ struct session *session_new(const struct session_host *host, struct duplex *clie
     }
     memcpy(s->client_name, client_name, name_size);
     s->host = host;
+    s->site = site_hold(host->site);
     s->opening = o;
     o->session = s;
     o->head = head;
     deadline_init(&o->timeout, on_head_timeout);
-    deadline_set(loop_scheduler(host->loop), &o->timeout, host->config->handshake_timeout_ms);
+    deadline_set(loop_scheduler(host->loop), &o->timeout,
+                 s->site->settings->server.handshake_timeout_ms);
     duplex_own(s->client, &client_events, s);
     duplex_resume(s->client);
     enter(s);

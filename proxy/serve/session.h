@@ -12,26 +12,31 @@
 
 #include "openings.h"
 #include "server.h"
-#include "tls_config.h"
 
 struct session;
 struct opening;
 struct access_identity;
+struct site;
+struct route;
+struct backend_state;
 
 /* What all sessions of a server share. */
 struct session_host {
     struct loop *loop;
-    const struct server_config *config;
+    const struct service_config *service;
     struct server_observer observer;
-    const char *backend_name;       /* for the log */
-    struct tls_config *tls;         /* NULL: clients come without TLS */
-    struct tls_config *backend_tls; /* NULL: nor has the backend */
-    struct openings *openings;      /* those that have no answer yet */
+    struct site *site;         /* for those to come */
+    struct openings *openings; /* those that have no answer yet */
 };
 
 struct session {
     struct service_session base;
     const struct session_host *host;
+    struct site *site;             /* held: that of when it came */
+    struct route *route;           /* of the site; NULL until it is found */
+    struct backend_state *backend; /* counts it as one of its connections; or NULL */
+    char *target_name;             /* where the client wanted to be connected to; or NULL */
+    char *bearer;                  /* the name of its token; or NULL */
     struct duplex *client; /* its TLS, if it has that. NULL once the relay has it, or it is gone */
     struct opening *opening; /* NULL once the relay has started */
     struct relay relay;

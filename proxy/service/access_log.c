@@ -79,6 +79,8 @@ static void add_sides(struct log_record *r, const struct access_entry *e)
         log_str(r, "client_subject", e->identity->subject);
         log_str(r, "client_names", e->identity->names);
     }
+    log_str(r, "token", e->bearer);
+    log_str(r, "route", e->route);
     log_str(r, e->names->backend, e->backend);
 }
 

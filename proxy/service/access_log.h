@@ -33,6 +33,7 @@ struct access_entry {
     uint64_t conn;
     const char *client, *backend;           /* addresses as text; NULL: left out */
     const struct access_identity *identity; /* or NULL */
+    const char *route, *bearer; /* the names of its route and of its token; NULL: left out */
     uint64_t duration_ms;
 };
 

@@ -83,8 +83,8 @@ def test_bad_files_are_told_at_the_start() -> None:
     common = [default_binary(), "serve", "--listen", "127.0.0.1:0", "--backend", "127.0.0.1:1"]
     for flags, status, says in (
         (["--tls-cert", c.cert], 64, "--tls-cert and --tls-key"),
-        (["--tls-cert", "/nowhere", "--tls-key", c.key], 71, "/nowhere: cannot be read"),
-        (["--tls-cert", c.ca, "--tls-key", c.key], 71, "is not that of the first certificate"),
+        (["--tls-cert", "/nowhere", "--tls-key", c.key], 78, "/nowhere: cannot be read"),
+        (["--tls-cert", c.ca, "--tls-key", c.key], 78, "is not that of the first certificate"),
     ):
         process = subprocess.run([*common, *flags], capture_output=True, text=True, timeout=20)
         assert process.returncode == status

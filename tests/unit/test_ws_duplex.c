@@ -35,6 +35,7 @@ static struct duplex *ws;
 static struct far far;
 static struct near near;
 static struct ws_duplex_config config;
+static uint64_t stall_ms; /* of the next one that is opened */
 static enum ws_role role;
 
 static void far_on_data(void *owner, struct span data)
@@ -117,7 +118,9 @@ static void open_with(enum ws_role our_role, enum ws_carrier carrier, const char
 {
     memset(&far, 0, sizeof far);
     memset(&near, 0, sizeof near);
-    config = (struct ws_duplex_config){.linger_ms = 5000, .close_timeout_ms = 5000};
+    config = (struct ws_duplex_config){
+        .linger_ms = 5000, .close_timeout_ms = 5000, .stall_ms = stall_ms};
+    stall_ms = 0;
     role = our_role;
     scheduler_init(&scheduler, 1000);
     memory_pipe_init(&lower, 100000);
@@ -454,8 +457,8 @@ static void test_an_unanswered_close_is_waited_for_five_seconds(void **state)
 static void test_38_a_slow_peer_has_time_to_take_what_waits_before_the_close(void **state)
 {
     (void)state;
+    stall_ms = 60000;
     open_with(WS_SERVER, WS_EXTENSION, "");
-    config.stall_ms = 60000;
     duplex_pause(&lower.end[0].duplex);
     write_text("the last word");
     finish();
@@ -477,8 +480,8 @@ static void test_38_a_slow_peer_has_time_to_take_what_waits_before_the_close(voi
 static void test_38_but_not_for_ever(void **state)
 {
     (void)state;
+    stall_ms = 60000;
     open_with(WS_SERVER, WS_EXTENSION, "");
-    config.stall_ms = 60000;
     complete_both();
     duplex_pause(&lower.end[0].duplex);
     near_close();

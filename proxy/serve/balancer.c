@@ -1,0 +1,84 @@
+#include "balancer.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct backend_state *backend_pool_take(struct backend_pool *pool, const char *name)
+{
+    size_t size = strlen(name) + 1;
+    struct backend_state *s;
+
+    for (s = pool->first; s != NULL; s = s->next) {
+        if (strcmp(s->name, name) == 0) {
+            s->references++;
+            return s;
+        }
+    }
+    s = calloc(1, sizeof(*s) + size);
+    if (s == NULL)
+        return NULL;
+    memcpy(s->name, name, size);
+    s->references = 1;
+    s->next = pool->first;
+    pool->first = s;
+    return s;
+}
+
+void backend_pool_give(struct backend_pool *pool, struct backend_state *state)
+{
+    struct backend_state **link = &pool->first;
+
+    if (state == NULL || --state->references > 0)
+        return;
+    while (*link != state)
+        link = &(*link)->next;
+    *link = state->next;
+    free(state);
+}
+
+static bool is_resting(const struct backend_state *s, uint64_t now_ms)
+{
+    return now_ms < s->failed_until_ms;
+}
+
+bool backend_state_failed(struct backend_state *state, uint64_t now_ms)
+{
+    bool is_news = state->failed_until_ms == 0;
+
+    state->failed_until_ms = now_ms + BACKEND_REST_MS;
+    return is_news;
+}
+
+void backend_state_connected(struct backend_state *state)
+{
+    state->failed_until_ms = 0;
+}
+
+/* Whether `a` is to be tried before `b`, which comes behind it in turn. */
+static bool is_before(enum balance how, const struct backend_state *a,
+                      const struct backend_state *b, uint64_t now_ms)
+{
+    if (is_resting(a, now_ms) != is_resting(b, now_ms))
+        return is_resting(b, now_ms);
+    return how == BALANCE_ROUNDROBIN || a->connections <= b->connections;
+}
+
+void balancer_order(enum balance how, struct backend_state *const *states, size_t count,
+                    unsigned *turn, uint64_t now_ms, uint8_t *order)
+{
+    unsigned first = count == 0 ? 0 : *turn % (unsigned)count;
+
+    assert(count <= UINT8_MAX);
+    for (size_t i = 0; i < count; i++) { /* insertion: what is equal stays in turn */
+        uint8_t index = (uint8_t)((first + i) % count);
+        size_t at = i;
+        while (at > 0 && !is_before(how, states[order[at - 1]], states[index], now_ms)) {
+            order[at] = order[at - 1];
+            at--;
+        }
+        order[at] = index;
+    }
+    if (count > 0)
+        *turn = first + 1;
+}
