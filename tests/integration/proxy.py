@@ -25,8 +25,10 @@ class Program:
         listen: tuple[str, ...] = ("127.0.0.1:0",),
         log_format: str = "json",
         is_quiet: bool = False,
+        listeners: int = 0,
     ) -> None:
-        """`is_quiet`: it logs no "listening", so a unix socket's file tells that it is ready."""
+        """`is_quiet`: it logs no "listening", so a unix socket's file tells that it is ready.
+        `listeners`: so many more than `listen` are in its configuration file."""
         command = [*command, "--log-format", log_format]
         for address in listen:
             command += ["--listen", address]
@@ -46,7 +48,7 @@ class Program:
         self._thread = threading.Thread(target=self._read_log, daemon=True)
         self._thread.start()
         try:
-            self.addresses = list(listen) if is_quiet else self._wait_listening(len(listen))
+            self.addresses = list(listen) if is_quiet else self._wait_listening(len(listen) + listeners)
             if is_quiet:
                 wait_until(lambda: os.path.exists(listen[0].removeprefix("unix:")), listen[0])
         except BaseException:
