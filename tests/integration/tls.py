@@ -4,15 +4,17 @@ can end each direction by itself, with or without close_notify."""
 from __future__ import annotations
 
 import errno
+import functools
 import socket
 import ssl
+import subprocess
 import threading
 from pathlib import Path
 from typing import Any
 
 from backend import Backend
 from certificates import certificates
-from support import reset
+from support import default_binary, reset
 
 HEAD = 5  # bytes of a record before its content
 
@@ -25,6 +27,13 @@ def server_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates().cert, certificates().key)
     return context
+
+
+@functools.cache
+def has_tls_1_3() -> bool:
+    """Whether the program's library does."""
+    versions = subprocess.run([default_binary(), "version"], capture_output=True, text=True, check=True).stdout
+    return "mbedtls 2." not in versions
 
 
 class TlsSocket:

@@ -6,12 +6,13 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import ssl
 import subprocess
 from pathlib import Path
 
 import pytest
+from certificates import certificates
 from support import PATIENCE, dial, free_port, wait_until
+from tls import TlsSocket, client_context
 
 NGINX = """
 daemon off;
@@ -26,9 +27,11 @@ http {{
     uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
     upstream tidegate {{ server {proxy}; }}
     server {{
-        listen 127.0.0.1:{port} backlog=1024;
+        listen 127.0.0.1:{port} backlog=1024{listen};
+        ssl_certificate {cert}; ssl_certificate_key {key};
         location / {{
-            proxy_pass http://tidegate;
+            proxy_pass {to}://tidegate;
+            proxy_ssl_verify on; proxy_ssl_name localhost; proxy_ssl_trusted_certificate {ca};
             proxy_http_version 1.1;
             proxy_set_header Upgrade $http_upgrade;
             proxy_set_header Connection "upgrade";
@@ -76,13 +79,14 @@ debug = notice
 [tls]
 accept = 127.0.0.1:{port}
 connect = {proxy}
-cert = {folder}/cert.pem
-key = {folder}/key.pem
+cert = {cert}
+key = {key}
 """
 
 # program, its configuration, its arguments
 FRONTS = {
     "nginx": ("nginx", NGINX, "-c {folder}/config"),
+    "nginx-tls": ("nginx", NGINX, "-c {folder}/config"),
     "haproxy": ("haproxy", HAPROXY, "-db -f {folder}/config"),
     "varnish": (
         "varnishd",
@@ -105,21 +109,21 @@ def find(program: str) -> str:
 class Front:
     """One running server of another make."""
 
-    def __init__(self, kind: str, proxy: str, folder: Path, extra: str = "") -> None:
-        """`extra`: a line more in nginx's location."""
+    def __init__(self, kind: str, proxy: str, folder: Path, extra: str = "", *, to_tls: bool = False) -> None:
+        """`extra`: a line more in nginx's location. `to_tls`: nginx finds TLS at the proxy, too."""
         program, template, arguments = FRONTS[kind]
         path = find(program)
         self.folder = folder / kind
         self.folder.mkdir()
-        self.has_tls = kind == "stunnel"
-        if self.has_tls:
-            self._make_certificate()
+        self.has_tls = kind in ("stunnel", "nginx-tls")
         host, proxy_port = proxy.split(":")
         for _ in range(5):  # another program may take the free port first
             port = free_port()
             self.address = f"127.0.0.1:{port}"
             words = {"folder": self.folder, "port": port, "proxy": proxy, "extra": extra}
-            words |= {"host": host, "proxy_port": proxy_port}
+            words |= {"host": host, "proxy_port": proxy_port, "to": "https" if to_tls else "http"}
+            words |= {"listen": " ssl" if self.has_tls else ""}
+            words |= {name: getattr(certificates(), name) for name in ("cert", "key", "ca")}
             (self.folder / "config").write_text(template.format(**words))
             command = [path, *arguments.format(**words).split()]
             self.log = open(self.folder / "log", "wb")  # noqa: SIM115: lives as long as the process
@@ -130,20 +134,12 @@ class Front:
             self.log.close()
         raise AssertionError(f"{kind}: {(self.folder / 'log').read_text()}")
 
-    def _make_certificate(self) -> None:
-        command = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost".split()
-        files = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]
-        subprocess.run(
-            [find("openssl"), *command, *files], cwd=self.folder, check=True, capture_output=True
-        )
-
     def dial(self, timeout: float = PATIENCE) -> socket.socket:
         """A connection to it, with its TLS if it wants that."""
         sock = dial(self.address, timeout=timeout)
         if not self.has_tls:
             return sock
-        context = ssl.create_default_context(cafile=str(self.folder / "cert.pem"))
-        return context.wrap_socket(sock, server_hostname="127.0.0.1")
+        return TlsSocket(sock, client_context())  # type: ignore[return-value]
 
     def is_up(self) -> bool:
         host, port = self.address.split(":")

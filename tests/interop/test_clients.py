@@ -10,18 +10,23 @@ from typing import Any
 import pytest
 from backend import answer_at_end, echo
 from fronts import find
-from rig import Rig
+from rig import Rig, over_both, over_ws
 from support import MIB, payload, sha256
+from tls import client_context
 
 websockets = pytest.importorskip("websockets", reason="python3-websockets is not installed")
+pytestmark = over_both
 
 
-def talk(address: str, dialogue: Callable[[Any], Awaitable[None]], *subprotocols: str) -> None:
+def talk(rig: Rig, address: str, dialogue: Callable[[Any], Awaitable[None]], *subprotocols: str) -> None:
     """Runs one dialogue on a connection of the library's client."""
 
     async def run() -> None:
         async with websockets.connect(
-            f"ws://{address}/", subprotocols=list(subprotocols) or None, max_size=None
+            rig.url(address.replace("127.0.0.1", "localhost")),
+            subprotocols=list(subprotocols) or None,
+            max_size=None,
+            ssl=client_context() if rig.is_secure else None,
         ) as ws:
             assert ws.subprotocol == (subprotocols[0] if subprotocols else None)
             await dialogue(ws)
@@ -46,7 +51,7 @@ def test_websockets_echo_and_close(rig: Rig) -> None:
         assert await ws.recv() == b"a text message is data, too"
         await asyncio.wait_for(await ws.ping(), 10)
 
-    talk(proxy.address, dialogue)
+    talk(rig, proxy.address, dialogue)
     record = proxy.wait_closed()
     assert (record["cause"], record["carrier"], record["first_end"]) == ("ok", "plain", "client")
 
@@ -61,7 +66,7 @@ def test_websockets_backend_ends(rig: Rig) -> None:
             await ws.recv()
         assert ws.close_code == 1000
 
-    talk(proxy.address, dialogue)
+    talk(rig, proxy.address, dialogue)
     assert proxy.wait_closed()["cause"] == "ok"
     assert backend.accept().wait_end() == "eof"
 
@@ -76,7 +81,7 @@ def test_websockets_backend_resets(rig: Rig) -> None:
             await ws.recv()
         assert ws.close_code == 4000
 
-    talk(proxy.address, dialogue)
+    talk(rig, proxy.address, dialogue)
     assert proxy.wait_closed()["cause"] == "reset"
 
 
@@ -88,7 +93,7 @@ def test_websockets_binary_subprotocol(rig: Rig) -> None:
         await ws.send(b"RFB 003.008\n")
         assert await ws.recv() == b"RFB 003.008\n"
 
-    talk(proxy.address, dialogue, "binary")
+    talk(rig, proxy.address, dialogue, "binary")
     assert proxy.wait_closed()["carrier"] == "plain"
 
 
@@ -110,7 +115,7 @@ def test_websockets_half_closes_by_the_subprotocol(rig: Rig) -> None:
         await ws.wait_closed()
         assert ws.close_code == 1000
 
-    talk(proxy.address, dialogue, "v1.tidegate")
+    talk(rig, proxy.address, dialogue, "v1.tidegate")
     assert backend.accept().digest == sha256(payload(MIB, 62))
     assert proxy.wait_closed()["cause"] == "ok"
 
@@ -124,7 +129,7 @@ def test_websockets_backend_unreachable(rig: Rig) -> None:
             await ws.recv()
         assert ws.close_code == 4003
 
-    talk(proxy.address, dialogue, "v1.tidegate")
+    talk(rig, proxy.address, dialogue, "v1.tidegate")
     assert proxy.wait_closed()["cause"] == "unreachable"
 
 
@@ -136,6 +141,7 @@ def curl(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@over_ws  # test_tls_peers.py has the others
 def test_curl_reads_a_refusal(rig: Rig) -> None:
     proxy = rig.proxy(rig.backend())
     result = curl("-i", f"http://{proxy.address}/")
@@ -145,6 +151,7 @@ def test_curl_reads_a_refusal(rig: Rig) -> None:
     assert body.strip()
 
 
+@over_ws  # test_tls_peers.py has the others
 def test_curl_posts_a_megabyte_and_reads_the_refusal(rig: Rig) -> None:
     """It still sends when the answer comes; no reset may destroy that."""
     proxy = rig.proxy(rig.backend())
@@ -155,6 +162,7 @@ def test_curl_posts_a_megabyte_and_reads_the_refusal(rig: Rig) -> None:
     assert result.stdout.endswith(("400", "405"))
 
 
+@over_ws  # test_tls_peers.py has the others
 def test_curl_websocket(rig: Rig) -> None:
     if " ws " not in curl("--version").stdout + " ":
         pytest.skip("this curl speaks no WebSocket (Debian 12's does not)")

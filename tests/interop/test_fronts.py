@@ -14,16 +14,16 @@ import pytest
 from backend import answer_at_end
 from fronts import Front
 from proxy import Proxy
-from rig import Rig
+from rig import Rig, over_wss
 from support import MIB, PATIENCE, dial, payload, sha256
 from wsclient import HALF_CLOSE_CARRIERS, WsClient
 
 UP, DOWN = payload(MIB, 50), payload(3 * MIB, 51)
-FRONTS = ("directly", "nginx", "haproxy", "varnish", "stunnel")
-AT_A_TIME = {"varnish": 20, "stunnel": 20}  # others: 200
+FRONTS = ("directly", "nginx", "nginx-tls", "haproxy", "varnish", "stunnel")
+AT_A_TIME = {"varnish": 20, "stunnel": 20, "nginx-tls": 20}  # others: 200
 
 through_all = pytest.mark.parametrize("kind", FRONTS)
-through_fronts = pytest.mark.parametrize("kind", ["nginx", "haproxy", "stunnel"])
+through_fronts = pytest.mark.parametrize("kind", ["nginx", "nginx-tls", "haproxy", "stunnel"])
 both_carriers = pytest.mark.parametrize("carrier", HALF_CLOSE_CARRIERS)
 
 
@@ -33,10 +33,10 @@ Connect = Callable[..., WsClient]
 @contextlib.contextmanager
 def front(rig: Rig, proxy: Proxy, kind: str) -> Iterator[Connect]:
     """What opens a WebSocket through it: connect(carrier, timeout)."""
-    server = None if kind == "directly" else Front(kind, proxy.address, rig.directory)
+    server = None if kind == "directly" else Front(kind, proxy.address, rig.directory, to_tls=rig.is_secure)
 
     def connect(carrier: str = "extension", timeout: float = PATIENCE) -> WsClient:
-        sock = server.dial(timeout) if server else dial(proxy.address, timeout=timeout)
+        sock = server.dial(timeout) if server else rig.secure(dial(proxy.address, timeout=timeout))
         rig.clients.append(WsClient(sock, carrier))
         rig.clients[-1].handshake()
         return rig.clients[-1]
@@ -121,6 +121,22 @@ def test_45_backend_ends_first(rig: Rig, kind: str, carrier: str) -> None:
         assert client.collect().close == 1000
         record = proxy.wait_closed()
         assert (record["cause"], record["first_end"]) == ("ok", "backend")
+
+
+@over_wss
+@pytest.mark.parametrize("kind", ["nginx", "nginx-tls"])
+@both_carriers
+def test_45_front_finds_tls(rig: Rig, kind: str, carrier: str) -> None:
+    """As the second hop, and perhaps the first."""
+    test_45_answer_at_end_of_input(rig, kind, carrier)
+    rig.clients.clear()
+    (rig.directory / kind).rename(rig.directory / "done")
+    test_45_backend_ends_first(rig, kind, carrier)
+
+
+@over_wss
+def test_45_many_at_a_time_over_wss(rig: Rig) -> None:
+    test_45_many_at_a_time(rig, "directly", "extension")
 
 
 @through_fronts

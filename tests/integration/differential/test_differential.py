@@ -31,6 +31,11 @@ def test_random_scripts_see_plain_tcp(seed: int) -> None:
     check(run(scripts_of(seed, SCRIPTS)), SCRIPTS)
 
 
+@pytest.mark.parametrize("seed", [SEED + 2])
+def test_random_scripts_over_wss(seed: int) -> None:
+    check(run(scripts_of(seed, SCRIPTS // 2), "wss"), SCRIPTS // 2)
+
+
 @pytest.mark.parametrize("through", ["nginx", "nginx-subprotocol"])
 @pytest.mark.parametrize("seed", [SEED + 1])
 def test_random_scripts_through_nginx(seed: int, through: str) -> None:
