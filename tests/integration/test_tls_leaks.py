@@ -39,7 +39,7 @@ def shake(proxy: Proxy, context: ssl.SSLContext, kind: int) -> None:
             tls_object.do_handshake()
         hello = outgoing.read()
         if kind == 1:  # no TLS
-            sock.sendall(b"\x16\x03\x01\x00\x05hello")
+            sock.sendall(bytes(100))
             sock.recv(100)
         elif kind == 2:  # broken off in the hello
             sock.sendall(hello[: len(hello) // 2])
