@@ -76,11 +76,17 @@ static bool check_backends(const struct settings *s, struct text *problem)
     return true;
 }
 
+/* Who asks /readyz needs a moment to see that no more connections are to be sent here; without a
+ * status listener nobody can ask. */
+#define DRAIN_DELAY_MS 5000
+
 static enum options_result finish_server(enum command command, struct settings *s,
                                          struct text *problem)
 {
     struct tls_server_options *tls = &s->server.tls;
 
+    if (is_given(s, "status") && !is_given(s, "drain-delay"))
+        s->service.drain_delay_ms = DRAIN_DELAY_MS;
     options_derive(s);
     if (!check_route(&s->server.defaults, problem))
         return OPTIONS_BAD;

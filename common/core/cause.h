@@ -19,6 +19,7 @@
     X(TCP_TIMEOUT, "tcp-timeout", 4000, "connection timed out")                                    \
     X(IO_ERROR, "io-error", 4000, "connection failed")                                             \
     X(SHUTDOWN, "shutdown", 1001, "going away")                                                    \
+    X(LIFETIME, "lifetime", 1012, "open long enough: please connect again")                        \
     X(WS_VIOLATION, "ws-violation", 1002, "WebSocket protocol error")                              \
     X(NOT_UTF8, "not-utf8", 1007, "text is not UTF-8")                                             \
     X(NO_MEMORY, "no-memory", 1011, "out of memory")                                               \

@@ -1,5 +1,7 @@
 #include "relay.h"
 
+#include "crypto.h"
+
 #include <assert.h>
 
 /* The two sides of one relay, and the way that begins at each. */
@@ -49,6 +51,7 @@ static void relay_over(struct relay *r, struct cause cause)
     if (!(r->up.has_ended && r->down.has_ended))
         r->second_end_ms = r->scheduler->now_ms;
     deadline_clear(r->scheduler, &r->idle);
+    deadline_clear(r->scheduler, &r->lifetime);
     task_defer(r->scheduler, &r->done);
 }
 
@@ -98,6 +101,24 @@ static void fire_idle(struct deadline *d)
         return;
     }
     relay_abort(r, (struct cause){.what = r->has_first_end ? CAUSE_HALF_CLOSED : CAUSE_IDLE});
+}
+
+/* ---- the lifetime ---- */
+
+static void fire_lifetime(struct deadline *d)
+{
+    struct relay *r = container_of(d, struct relay, lifetime);
+    relay_abort(r, (struct cause){.what = CAUSE_LIFETIME});
+}
+
+static void relay_limit_lifetime(struct relay *r)
+{
+    uint64_t limit_ms = r->limits->lifetime_ms;
+    uint64_t chance = 0; /* without luck, the whole time */
+    if (limit_ms == 0)
+        return;
+    crypto_random(&chance, sizeof(chance));
+    deadline_set(r->scheduler, &r->lifetime, limit_ms - chance % (limit_ms / 10 + 1));
 }
 
 /* ---- data in, data out; full out, pause in ---- */
@@ -234,10 +255,12 @@ void relay_start(struct relay *r, struct scheduler *s, struct duplex *client,
         .last_byte_ms = s->now_ms,
     };
     deadline_init(&r->idle, fire_idle);
+    deadline_init(&r->lifetime, fire_lifetime);
     task_init(&r->done, run_done);
     duplex_own(client, &client_events, r);
     duplex_own(backend, &backend_events, r);
     relay_watch_idle(r);
+    relay_limit_lifetime(r);
     duplex_resume(client);
     duplex_resume(backend);
 }

@@ -18,6 +18,8 @@ struct relay_limits {
     uint64_t idle_ms; /* no byte either way while both directions are open; 0: no limit */
     uint64_t
         half_closed_ms; /* no byte since one direction ended; every byte restarts it; 0: no limit */
+    uint64_t lifetime_ms; /* of it all, whatever goes on; each relay gets up to a tenth less, by
+                             chance, so that not all that came together go together; 0: no limit */
 };
 
 /* How it went, for the log and the counters. */
@@ -47,7 +49,7 @@ struct relay {
     struct scheduler *scheduler;
     const struct relay_limits *limits;
     void (*on_done)(struct relay *r, const struct relay_report *report);
-    struct deadline idle;
+    struct deadline idle, lifetime;
     struct task done;
     uint64_t last_byte_ms, first_end_ms, second_end_ms;
     uint64_t pending; /* on both sides, at the last look of the idle timer */

@@ -44,7 +44,7 @@ struct demo {
 static void stop(struct demo *d)
 {
     demo_backend_close(d->backend);
-    service_drain(server_service(d->server));
+    service_drain(server_service(d->server), false);
 }
 
 static void print_verdict(struct demo *d)

@@ -13,7 +13,8 @@
 #define PEER_NAME_MAX 64
 #define FLUSH_MS      1000 /* for the last Close of all to leave */
 
-enum phase { PHASE_SERVING, PHASE_DRAINING, PHASE_FLUSHING, PHASE_CUT };
+/* PHASE_LEAVING: still taking connections, but nobody is to send us any. */
+enum phase { PHASE_SERVING, PHASE_LEAVING, PHASE_DRAINING, PHASE_FLUSHING, PHASE_CUT };
 
 /* One address: whom its listener tells of a connection. */
 struct entrance {
@@ -36,8 +37,13 @@ struct service {
     unsigned extra, extra_max;
     bool is_paused;
     enum phase phase;
-    struct deadline patience; /* the drain timeout, then the flush */
+    struct deadline patience; /* the drain delay, the drain timeout, then the flush */
 };
+
+static bool is_accepting(const struct service *s)
+{
+    return s->phase == PHASE_SERVING || s->phase == PHASE_LEAVING;
+}
 
 static bool is_full(const struct service *s)
 {
@@ -65,7 +71,7 @@ static void pause_if_overrun(struct service *s)
 
 static void resume_if_room(struct service *s)
 {
-    if (!s->is_paused || s->phase != PHASE_SERVING || (is_full(s) && s->extra >= s->extra_max))
+    if (!s->is_paused || !is_accepting(s) || (is_full(s) && s->extra >= s->extra_max))
         return;
     s->is_paused = false;
     for (unsigned i = 0; i < s->entrance_count; i++)
@@ -169,21 +175,6 @@ static void for_each_session(struct service *s, void (*act)(struct service_sessi
     }
 }
 
-static void on_patience_over(struct deadline *d)
-{
-    struct service *s = container_of(d, struct service, patience);
-
-    if (s->phase == PHASE_DRAINING) {
-        s->phase = PHASE_FLUSHING;
-        for_each_session(s, s->handler->abort);
-        deadline_set(loop_scheduler(s->loop), d, FLUSH_MS);
-        return;
-    }
-    s->phase = PHASE_CUT;
-    loop_reset_streams(s->loop);
-    loop_stop(s->loop);
-}
-
 static void close_listeners(struct service *s)
 {
     for (unsigned i = 0; i < s->entrance_count; i++)
@@ -191,35 +182,95 @@ static void close_listeners(struct service *s)
     s->entrance_count = 0;
 }
 
+static void wait_for(struct service *s, uint64_t ms)
+{
+    deadline_set(loop_scheduler(s->loop), &s->patience, ms);
+}
+
 static void begin_drain(struct service *s)
 {
-    struct log_record r;
-
-    log_begin(&r, LOG_INFO, "draining");
-    log_num(&r, "connections", s->connections);
-    log_end(&r);
     s->phase = PHASE_DRAINING;
     close_listeners(s);
     for_each_session(s, s->handler->drain);
 }
 
-void service_drain(struct service *s)
+static void begin_flush(struct service *s)
 {
+    s->phase = PHASE_FLUSHING;
+    for_each_session(s, s->handler->abort);
+}
+
+static void on_patience_over(struct deadline *d)
+{
+    struct service *s = container_of(d, struct service, patience);
+
+    switch (s->phase) {
+    case PHASE_LEAVING:
+        begin_drain(s);
+        wait_for(s, s->config->drain_timeout_ms);
+        return;
+    case PHASE_DRAINING:
+        begin_flush(s);
+        wait_for(s, FLUSH_MS);
+        return;
+    case PHASE_SERVING:
+    case PHASE_FLUSHING:
+    case PHASE_CUT:
+        break;
+    }
+    s->phase = PHASE_CUT;
+    loop_reset_streams(s->loop);
+    loop_stop(s->loop);
+}
+
+static void log_draining(const struct service *s, uint64_t delay_ms)
+{
+    struct log_record r;
+
+    log_begin(&r, LOG_INFO, "draining");
+    log_num(&r, "delay_ms", delay_ms);
+    log_num(&r, "connections", s->connections);
+    log_end(&r);
+}
+
+void service_drain(struct service *s, bool is_delayed)
+{
+    uint64_t delay_ms = is_delayed ? s->config->drain_delay_ms : 0;
+
     if (s->phase != PHASE_SERVING)
         return;
-    begin_drain(s);
-    deadline_set(loop_scheduler(s->loop), &s->patience, s->config->drain_timeout_ms);
+    log_draining(s, delay_ms);
+    s->phase = PHASE_LEAVING;
+    if (delay_ms > 0)
+        wait_for(s, delay_ms);
+    else
+        on_patience_over(&s->patience);
 }
 
 void service_stop(struct service *s)
 {
     if (s->phase == PHASE_SERVING)
+        log_draining(s, 0);
+    if (is_accepting(s))
         begin_drain(s);
-    if (s->phase == PHASE_DRAINING) {
-        s->phase = PHASE_FLUSHING;
-        for_each_session(s, s->handler->abort);
-    }
-    deadline_set(loop_scheduler(s->loop), &s->patience, 0);
+    if (s->phase == PHASE_DRAINING)
+        begin_flush(s);
+    wait_for(s, 0);
+}
+
+bool service_is_ready(const struct service *s)
+{
+    return s->phase == PHASE_SERVING;
+}
+
+uint64_t service_connections(const struct service *s)
+{
+    return s->connections;
+}
+
+unsigned service_listeners(const struct service *s)
+{
+    return s->entrance_count;
 }
 
 bool service_is_draining(const struct service *s)

@@ -49,15 +49,23 @@ void service_session_connected(struct service_session *session, struct duplex *f
 /* A session is about to be freed. */
 void service_session_over(struct service_session *session);
 
-/* Stops accepting, and lets open connections end; after drain_timeout_ms they are aborted, and a
+/* Takes connections for drain_delay_ms more, if `is_delayed`, while service_is_ready says no. Then
+ * stops accepting, and lets open connections end; after drain_timeout_ms they are aborted, and a
  * second later what is left is reset and the loop stopped. Otherwise the loop goes on until the
  * last one has ended. */
-void service_drain(struct service *s);
+void service_drain(struct service *s, bool is_delayed);
 
 /* The same without the waiting: aborts all at once, and stops the loop in its next turn. */
 void service_stop(struct service *s);
 
+/* Whether a drain has begun, its delay included. */
 bool service_is_draining(const struct service *s);
+
+/* Whether new connections are welcome: from service_open to the beginning of a drain. */
+bool service_is_ready(const struct service *s);
+
+uint64_t service_connections(const struct service *s);
+unsigned service_listeners(const struct service *s); /* 0 once they are closed */
 
 /* Whether connections had to be reset at the end. What was above their streams is then still
  * referred to by the loop's deadlines: neither service nor loop may be freed, the process is to

@@ -14,11 +14,10 @@ static void on_signal(void *arg, int signum)
 {
     struct service *service = *(struct service **)arg;
 
-    (void)signum;
     if (service_is_draining(service))
         service_stop(service);
     else
-        service_drain(service);
+        service_drain(service, signum == SIGTERM); /* who presses ^C is in no load balancer */
 }
 
 static int fail(const struct service_program *program, const char *problem)

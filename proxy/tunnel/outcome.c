@@ -89,6 +89,7 @@ static int status_of_cause(struct cause cause)
     case CAUSE_TCP_TIMEOUT:
     case CAUSE_IO_ERROR:
     case CAUSE_SHUTDOWN:
+    case CAUSE_LIFETIME:
     case CAUSE_TRUNCATED:
     case CAUSE_IDLE:
     case CAUSE_HALF_CLOSED:

@@ -23,7 +23,7 @@ struct world {
     bool has_broken;
 };
 
-static const struct relay_limits no_limits = {0, 0};
+static const struct relay_limits no_limits = {0};
 /* No pings: here the network may stand still for any time, and nobody is to blame. */
 static const struct ws_duplex_config ws_config = {.linger_ms = 5000, .close_timeout_ms = 5000};
 

@@ -55,6 +55,12 @@ static int setup_idle(void **state)
     return setup_with((struct relay_limits){.idle_ms = 500, .half_closed_ms = 0});
 }
 
+static int setup_lifetime(void **state)
+{
+    (void)state;
+    return setup_with((struct relay_limits){.lifetime_ms = 10000});
+}
+
 static int teardown(void **state)
 {
     (void)state;
@@ -238,6 +244,56 @@ static void test_idle_timer_counts_while_both_are_open(void **state)
     assert_int_equal(bench.report.cause.what, CAUSE_IDLE);
 }
 
+/* Whatever goes on: bytes, an end of one side. It is a break of both, never an end. */
+static void test_lifetime_breaks_both(void **state)
+{
+    (void)state;
+    model_app_send(&bench.a, 10);
+    model_app_end(&bench.a);
+    flow();
+    for (int i = 0; i < 8; i++) {
+        wait_ms(1000);
+        model_app_send(&bench.b, 100);
+        flow();
+    }
+    wait_ms(999);
+    assert_int_equal(bench.done, 0);
+    wait_ms(1001); /* 10 s by now */
+    assert_int_equal(bench.done, 1);
+    assert_int_equal(bench.report.cause.what, CAUSE_LIFETIME);
+    assert_int_equal(bench.report.cause.where, CAUSE_AT_PROXY);
+    assert_int_equal(bench.report.bytes[RELAY_BACKEND], 800);
+    assert_false(bench.a.has_seen_end);
+    assert_true(bench.a.has_seen_break && bench.b.has_seen_break);
+    assert_int_equal(bench.client.end[1].abort_cause.what, CAUSE_LIFETIME);
+    assert_int_equal(bench.backend.end[1].abort_cause.what, CAUSE_LIFETIME);
+}
+
+/* What came together does not go together: a tenth of the time is by chance, and all of it is used.
+ */
+static void test_lifetimes_are_spread(void **state)
+{
+    uint64_t least = UINT64_MAX, most = 0;
+    for (int i = 0; i < 300; i++) {
+        uint64_t at_ms;
+        assert_true(scheduler_next(&bench.scheduler, &at_ms));
+        uint64_t life_ms = at_ms - bench.scheduler.now_ms;
+        assert_true(life_ms >= 9000 && life_ms <= 10000);
+        least = life_ms < least ? life_ms : least;
+        most = life_ms > most ? life_ms : most;
+        teardown(state);
+        setup_lifetime(state);
+    }
+    assert_true(least < 9300 && most > 9700);
+}
+
+static void test_without_a_lifetime_there_is_none(void **state)
+{
+    (void)state;
+    uint64_t at_ms;
+    assert_false(scheduler_next(&bench.scheduler, &at_ms)); /* setup has no limit for open ones */
+}
+
 static void test_rule_7_clean_close_only_when_both_ends_have_been_applied(void **state)
 {
     (void)state;
@@ -316,6 +372,9 @@ int main(void)
         rule_test(test_41_a_slow_reader_is_not_idle),
         cmocka_unit_test_setup_teardown(test_idle_timer_counts_while_both_are_open, setup_idle,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_lifetime_breaks_both, setup_lifetime, teardown),
+        cmocka_unit_test_setup_teardown(test_lifetimes_are_spread, setup_lifetime, teardown),
+        rule_test(test_without_a_lifetime_there_is_none),
         rule_test(test_rule_7_clean_close_only_when_both_ends_have_been_applied),
         rule_test(test_full_out_pause_in),
         rule_test(test_rule_10_the_first_cause_wins),
