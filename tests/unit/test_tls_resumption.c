@@ -74,8 +74,9 @@ static void test_75_sessions_are_resumed(void **state)
         assert_false(connect_again(version, "tidegate.test", false, &session));
         assert_true(connect_again(version, "tidegate.test", true, &session));
         assert_true(connect_again(version, "tidegate.test", true, &session));
-        /* All names are served alike. */
-        assert_true(connect_again(version, "other.test", true, &session));
+        /* All names are served alike. (3.6 as a client refuses to ask that with TLS 1.3.) */
+        if (version == ONLY_TLS12)
+            assert_true(connect_again(version, "other.test", true, &session));
         mbedtls_ssl_session_free(&session);
     }
 }
