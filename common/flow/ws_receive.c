@@ -5,12 +5,10 @@
 #include "ws_duplex_internal.h"
 #include "ws_sender.h"
 
-#include <string.h>
-
 /* ---- messages ---- */
 
 /* Payloads that came together are told together: a write for each frame costs the kernel more than
- * it takes to move one back over its header, to where the one before it ends. */
+ * it takes to unmask one over its header, to where the one before it ends. */
 static void take_data(struct ws_duplex *w, struct span data, struct span *joined)
 {
     if (w->has_peer_ended) {
@@ -18,12 +16,10 @@ static void take_data(struct ws_duplex *w, struct span data, struct span *joined
         return;
     }
     w->received += data.len;
-    if (joined->len == 0) {
-        *joined = data;
-    } else {
-        memmove(joined->data + joined->len, data.data, data.len);
-        joined->len += data.len;
-    }
+    if (joined->len == 0)
+        joined->data = data.data;
+    joined->len += data.len;
+    w->reader.out = joined->data + joined->len;
 }
 
 static void tell_data(struct ws_duplex *w, struct span *joined)
@@ -31,6 +27,7 @@ static void tell_data(struct ws_duplex *w, struct span *joined)
     struct span data = *joined;
 
     joined->len = 0;
+    w->reader.out = NULL;
     if (data.len == 0)
         return;
     if (!w->is_paused && w->held.size == 0)

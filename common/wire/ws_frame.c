@@ -64,7 +64,8 @@ size_t ws_frame_write(const struct ws_frame_header *h, uint8_t out[WS_FRAME_HEAD
     return 2 + extra + (h->masked ? 4 : 0);
 }
 
-void ws_frame_mask(uint8_t *data, size_t len, const uint8_t key[4], uint64_t phase)
+void ws_frame_mask_to(uint8_t *out, const uint8_t *in, size_t len, const uint8_t key[4],
+                      uint64_t phase)
 {
     uint8_t turned[8]; /* the key as it lies over the next bytes, twice */
     for (size_t i = 0; i < sizeof(turned); i++)
@@ -77,16 +78,16 @@ void ws_frame_mask(uint8_t *data, size_t len, const uint8_t key[4], uint64_t pha
     size_t i = 0;
     uint64_t wide __attribute__((vector_size(64)));
     for (; len - i >= sizeof(wide); i += sizeof(wide)) {
-        memcpy(&wide, data + i, sizeof(wide));
+        memcpy(&wide, in + i, sizeof(wide));
         wide ^= mask;
-        memcpy(data + i, &wide, sizeof(wide));
+        memcpy(out + i, &wide, sizeof(wide));
     }
     for (; len - i >= sizeof(mask); i += sizeof(mask)) {
         uint64_t word;
-        memcpy(&word, data + i, sizeof(word));
+        memcpy(&word, in + i, sizeof(word));
         word ^= mask;
-        memcpy(data + i, &word, sizeof(word));
+        memcpy(out + i, &word, sizeof(word));
     }
     for (; i < len; i++)
-        data[i] ^= turned[i & 7];
+        out[i] = in[i] ^ turned[i & 7];
 }

@@ -36,9 +36,16 @@ int ws_frame_parse(const uint8_t *in, size_t len, struct ws_frame_header *out);
 /* Writes the header in its shortest form; returns its size. `rsv` is written too. */
 size_t ws_frame_write(const struct ws_frame_header *h, uint8_t out[WS_FRAME_HEADER_MAX]);
 
-/* XORs `len` bytes in place with the key, which starts at byte `phase & 3` of itself: `phase` is
+/* XORs `len` bytes with the key, which starts at byte `phase & 3` of itself: `phase` is
  * how many payload bytes of this frame came before. Masking and unmasking are the same. Works on
- * wide words at any alignment. */
-void ws_frame_mask(uint8_t *data, size_t len, const uint8_t key[4], uint64_t phase);
+ * wide words at any alignment. `out` is `in`, or before it, or apart from it. */
+void ws_frame_mask_to(uint8_t *out, const uint8_t *in, size_t len, const uint8_t key[4],
+                      uint64_t phase);
+
+/* In place. */
+static inline void ws_frame_mask(uint8_t *data, size_t len, const uint8_t key[4], uint64_t phase)
+{
+    ws_frame_mask_to(data, data, len, key, phase);
+}
 
 #endif

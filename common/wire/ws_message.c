@@ -144,8 +144,12 @@ static bool read_data(struct ws_reader *r, struct span *in, struct ws_event *e)
 {
     uint64_t left = r->frame.length - r->frame_read;
     struct span piece = take(in, left < in->len ? (size_t)left : in->len);
+    uint8_t *out = r->out != NULL ? r->out : piece.data;
     if (r->frame.masked)
-        ws_frame_mask(piece.data, piece.len, r->frame.key, r->frame_read);
+        ws_frame_mask_to(out, piece.data, piece.len, r->frame.key, r->frame_read);
+    else if (out != piece.data)
+        memmove(out, piece.data, piece.len);
+    piece.data = out;
     r->frame_read += piece.len;
 
     bool is_frame_end = r->frame_read == r->frame.length;

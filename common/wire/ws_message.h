@@ -2,7 +2,7 @@
  *
  * Holds RFC 6455's rules of sequence: masking by role, fragmentation, control frames in between,
  * Close codes, UTF-8 of Text messages (fail-fast). Payload of data messages is streamed, unmasked
- * in place in the caller's buffer and never kept; nothing is allocated and no length a peer
+ * in the caller's buffer and never kept; nothing is allocated and no length a peer
  * declares is believed. Control frames (125 bytes at most) are collected in the reader.
  *
  * The half-close carriers (docs/protocol.md section 2) enter in one way only: they say what is
@@ -51,7 +51,9 @@ struct ws_event {
 struct ws_reader {
     enum ws_role role;
     enum ws_carrier carrier;
-    uint8_t state;          /* private from here on */
+    uint8_t *out;  /* where the next payload of data is put, at or before where it lies: for the
+                      caller to set, who so joins payloads. NULL: where it lies */
+    uint8_t state; /* private from here on */
     uint8_t message_opcode; /* of the message under way, 0 if none */
     bool message_started;   /* a piece of it has been told */
     uint8_t head_len, body_len;

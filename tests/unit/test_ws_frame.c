@@ -163,6 +163,24 @@ static void test_mask_every_alignment(void **state)
     expect_masked(3, 100, UINT64_MAX - 1);
 }
 
+/* Over the header before it, however short that is. */
+static void test_mask_to_a_place_before(void **state)
+{
+    (void)state;
+    static const uint8_t key[4] = {0x37, 0xFA, 0x21, 0x3D};
+    uint8_t buffer[300];
+    for (size_t gap = 0; gap < 70; gap++) {
+        for (size_t len = 0; len < 200; len += 1 + len / 9) {
+            for (size_t i = 0; i < sizeof(buffer); i++)
+                buffer[i] = pattern(i);
+            ws_frame_mask_to(buffer, buffer + gap, len, key, gap);
+            for (size_t i = 0; i < sizeof(buffer); i++)
+                assert_int_equal(buffer[i],
+                                 i < len ? pattern(i + gap) ^ key[(gap + i) % 4] : pattern(i));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +189,7 @@ int main(void)
         cmocka_unit_test(test_22_huge_lengths),
         cmocka_unit_test(test_24_lengths_must_be_minimal),
         cmocka_unit_test(test_mask_every_alignment),
+        cmocka_unit_test(test_mask_to_a_place_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
