@@ -27,6 +27,9 @@ static bool has_owner(const struct tls_duplex *t)
 
 static int bio_send(void *context, const unsigned char *data, size_t len)
 {
+    struct tls_duplex *t = context;
+
+    t->has_sent = true;
     tls_seal_record(context, data, len);
     return (int)len;
 }

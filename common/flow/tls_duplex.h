@@ -33,6 +33,8 @@ struct tls_duplex_options {
     uint64_t linger_ms;           /* for what a failed connection had still brought */
     bool keeps_lower_open;        /* finish() sends close_notify only, not the lower's end */
     void (*on_open)(void *owner); /* or NULL */
+    /* The peer's first message has been answered, its next is awaited. Server; once; or NULL */
+    void (*on_answered)(void *owner);
 };
 
 /* `options` is copied; what it points to outlives the duplex. NULL when out of memory; `lower` is

@@ -40,6 +40,8 @@ struct tls_duplex {
     bool is_finishing : 1; /* finish() was called */
     bool has_sent_end : 1; /* close_notify was handed to the lower */
     bool has_told_end : 1;
+    bool has_sent : 1; /* a byte */
+    bool has_told_answered : 1;
     bool has_heard : 1;      /* a byte of the peer */
     bool has_peer_asked : 1; /* for a name of ours */
     bool has_failed : 1;     /* in a call: `dry` is to be told by the task */

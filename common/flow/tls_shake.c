@@ -40,6 +40,16 @@ static void shake_failed(struct tls_duplex *t, int error)
     tls_duplex_break(t, cause);
 }
 
+static void await_more(struct tls_duplex *t)
+{
+    if (t->is_lower_over) {
+        tls_duplex_break(t, t->dry);
+    } else if (t->has_sent && !t->has_told_answered && t->options.on_answered != NULL) {
+        t->has_told_answered = true;
+        t->options.on_answered(t->duplex.owner);
+    }
+}
+
 void tls_shake(struct tls_duplex *t)
 {
     int r = mbedtls_ssl_handshake(&t->ssl);
@@ -47,8 +57,7 @@ void tls_shake(struct tls_duplex *t)
     if (t->has_failed)
         return; /* the pump tells it */
     if (r == MBEDTLS_ERR_SSL_WANT_READ) {
-        if (t->is_lower_over)
-            tls_duplex_break(t, t->dry);
+        await_more(t);
         return;
     }
     if (r == 0)

@@ -57,7 +57,7 @@ static void free_opening(struct session *s)
     if (o == NULL)
         return;
     deadline_clear(loop_scheduler(s->host->loop), &o->timeout);
-    openings_remove(s->host->openings, &o->place);
+    openings_remove(&o->place);
     if (o->dial != NULL)
         backend_dial_cancel(o->dial);
     ws_head_free(o->head);
@@ -277,7 +277,7 @@ static void go(struct session *s, const struct gate_verdict *v, struct span rest
 
     s->carrier = o->offer.carrier;
     deadline_clear(loop_scheduler(s->host->loop), &o->timeout);
-    openings_remove(s->host->openings, &o->place);
+    openings_remove(&o->place);
     ws_head_free(o->head);
     o->head = NULL;
     if (keep_early(s, rest))
@@ -385,6 +385,14 @@ static void on_client_open(void *owner)
         refuse(s, 503, cause_at(CAUSE_NO_MEMORY, CAUSE_AT_PROXY), "out of memory");
 }
 
+/* To the first message of the TLS handshake. */
+static void on_client_answered(void *owner)
+{
+    struct session *s = owner;
+
+    openings_answered(s->host->openings, &s->opening->place);
+}
+
 /* The client, on TLS if that is asked for. NULL when out of memory. */
 static struct duplex *secure(const struct session_host *host, struct duplex *client)
 {
@@ -392,19 +400,20 @@ static struct duplex *secure(const struct session_host *host, struct duplex *cli
         .config = host->site->tls,
         .linger_ms = host->service->stream.linger_ms,
         .on_open = on_client_open,
+        .on_answered = on_client_answered,
     };
 
     return host->site->tls == NULL ? client
                                    : tls_duplex_new(loop_scheduler(host->loop), client, &options);
 }
 
-/* Counts one more; if that is too many the oldest goes. */
+/* Counts one more; if that is too many another one goes. */
 static void enter(struct session *s)
 {
-    struct openings_place *oldest = openings_add(s->host->openings, &s->opening->place);
+    struct openings_place *other = openings_add(s->host->openings, &s->opening->place);
 
-    if (oldest != NULL)
-        refuse(container_of(oldest, struct opening, place)->session, 503,
+    if (other != NULL)
+        refuse(container_of(other, struct opening, place)->session, 503,
                cause_at(CAUSE_LIMIT, CAUSE_AT_PROXY), "too many handshakes");
 }
 

@@ -223,11 +223,22 @@ static bool step_lines(int from)
     return is_moving;
 }
 
+static int told_answered; /* by all servers */
+
+static void on_answered(void *owner)
+{
+    const struct side *s = owner;
+
+    assert_string_equal(s->told, "");
+    told_answered++;
+}
+
 static void open_crowd(void)
 {
     scheduler_init(&kit.scheduler, 1000);
     kit.options[CLIENT] = (struct tls_duplex_options){.host = "tidegate.test"};
-    kit.options[SERVER] = (struct tls_duplex_options){0};
+    kit.options[SERVER] = (struct tls_duplex_options){.on_answered = on_answered};
+    told_answered = 0;
     for (int i = 0; i < CROWD; i++) {
         memory_pipe_init(&lines[i], 1 << 20);
         for (int role = 0; role < 2; role++) {
@@ -292,8 +303,10 @@ static void test_one_handshake_a_turn(void **state)
             assert_int_equal(lines[i].end[SERVER].is_paused, i >= turn - 1);
         scheduler_run_tasks(&kit.scheduler);
         assert_int_equal(answered(), turn);
+        assert_int_equal(told_answered, turn);
     }
     flow_crowd();
+    assert_int_equal(told_answered, CROWD);
     for (int i = 0; i < CROWD; i++) {
         assert_string_equal(crowd[i][CLIENT].told, "OPEN;");
         assert_string_equal(crowd[i][SERVER].told, "OPEN;");
