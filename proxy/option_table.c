@@ -124,7 +124,7 @@ const struct option option_table[] = {
      false, "for open connections to end after SIGTERM"},
     {"reload-interval", OPTION_DURATION, COMMAND_SERVE | COMMAND_TUNNEL,
      START(service.reload_interval_ms), "TIME", "10s", 0, false,
-     "between looks whether the files of TLS have changed; 0: only on SIGHUP"},
+     "between looks whether certificates and tokens have changed; 0: only on SIGHUP"},
     {"max-connections", OPTION_NUMBER, SERVICES, START(service.max_connections), "N", NULL, 1,
      false, "at a time (default: what the descriptor limit allows)"},
     {"token-name", OPTION_NAME, COMMAND_TOKEN, LINE(token.name), "NAME", NULL, 0, true,
