@@ -81,6 +81,12 @@ int config_file_open(const char *path, struct arena *arena, struct config_file *
         close(fd);
         return cannot(path, EISDIR, problem);
     }
+    /* A pipe is waited for only if somebody writes to it. */
+    if (fcntl(fd, F_SETFL, 0) < 0) {
+        int error = errno;
+        close(fd);
+        return cannot(path, error, problem);
+    }
     int status = read_all(fd, arena, out);
     close(fd);
     return status < 0 ? cannot(path, -status, problem) : check_text(out, problem);
