@@ -168,24 +168,6 @@ def test_44_48_reset_by_the_one_that_has_heard_the_end(rig: Rig, kind: str, firs
     case.check_broken(other)
 
 
-@any_first
-@all_backends
-def test_46_reset_after_both_ends_harms_nothing(rig: Rig, kind: str, first: str) -> None:
-    case = Case(rig, kind)
-    one, other = case.ends(first)
-    data, answer = (UP, DOWN) if first == "local" else (DOWN, UP)
-    case.read(other, one)
-    one.send(data)
-    one.finish()
-    assert other.wait_end() == "eof"
-    other.send(answer)
-    other.finish()
-    assert one.wait_end() == "eof"
-    assert (one.digest, other.digest) == (sha256(answer), sha256(data))
-    one.reset()
-    case.check_logs(first)
-
-
 def wait_unread(side: BackendConnection) -> None:
     side.sock.settimeout(20)
     raw = getattr(side.sock, "raw", side.sock)
