@@ -30,7 +30,7 @@ class Place:
 
     def proxy(self, listener: Listener, *flags: str, port: int = 0) -> Proxy:
         listen = (f"{self.inside.address}:{port}",)
-        return self.rig.proxy(listener.address, *flags, prefix=self.inside.prefix, listen=listen)
+        return self.rig.proxy(listener.address, "--allow-anyone", *flags, prefix=self.inside.prefix, listen=listen)
 
 
 @pytest.fixture
