@@ -11,8 +11,8 @@
 #include <mbedtls/error.h>
 #include <mbedtls/version.h>
 
-/* A key seals tickets for so long, and opens them for as long again: who steals both can read what
- * was resumed in the last two hours. */
+/* A key seals tickets for so long, and opens them for as long again: who steals both can read the
+ * recorded TLS 1.2 connections of two hours. */
 #define TICKET_LIFETIME_S 3600
 
 /* ECDHE with AEAD, in either order: that which is the faster one here is first. */
