@@ -89,7 +89,7 @@ int config_file_open(const char *path, struct arena *arena, struct config_file *
     }
     int status = read_all(fd, arena, out);
     close(fd);
-    return status < 0 ? cannot(path, -status, problem) : check_text(out, problem);
+    return status != 0 ? cannot(path, -status, problem) : check_text(out, problem);
 }
 
 /* ---- values ---- */

@@ -194,7 +194,9 @@ bool config_reader_open(struct config_reader *r, const struct config_file *file,
         return config_reader_fail(r, "out of memory");
     yaml_parser_set_encoding(&r->parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&r->parser, (const unsigned char *)file->text, file->len);
-    if (!next_event(r) || !next_event(r)) /* the stream, the document */
+    if (!next_event(r)) /* the stream begins */
+        return false;
+    if (!next_event(r))
         return false;
     if (r->event.type != YAML_DOCUMENT_START_EVENT)
         return config_reader_fail(r, "the file is empty");
@@ -205,7 +207,9 @@ bool config_reader_open(struct config_reader *r, const struct config_file *file,
 
 bool config_reader_close(struct config_reader *r)
 {
-    if (!r->has_failed && next_event(r) && next_event(r) && r->event.type != YAML_STREAM_END_EVENT)
+    bool has_end = next_event(r); /* of the document */
+
+    if (has_end && next_event(r) && r->event.type != YAML_STREAM_END_EVENT)
         config_reader_fail(r, "a second document");
     yaml_event_delete(&r->event);
     yaml_parser_delete(&r->parser);

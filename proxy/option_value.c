@@ -1,9 +1,9 @@
 #include "option_value.h"
 
 #include "cidr.h"
-#include "origin.h"
-#include "target_rule.h"
-#include "token_file.h"
+#include "serve/access/origin.h"
+#include "serve/access/target_rule.h"
+#include "serve/access/token_file.h"
 
 #include <errno.h>
 #include <string.h>
@@ -99,10 +99,12 @@ static bool is_added(int status, const char **why)
     return status == 0;
 }
 
+_Static_assert(TARGET_RULE_WHY_MAX <= CIDR_WHY_MAX, "one buffer for both");
+
 /* Whether a word can be one of a list of that kind. */
 static bool is_word(enum option_kind kind, const char *word, const char **why)
 {
-    static char why_long[CIDR_WHY_MAX > TARGET_RULE_WHY_MAX ? CIDR_WHY_MAX : TARGET_RULE_WHY_MAX];
+    static char why_long[CIDR_WHY_MAX];
     struct origin origin;
     struct cidr network;
     struct target_rule rule;

@@ -1,6 +1,6 @@
 #include "gate.h"
 
-#include "credentials.h"
+#include "access/credentials.h"
 #include "tls_identity.h"
 
 #include <errno.h>

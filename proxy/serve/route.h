@@ -3,14 +3,14 @@
 #ifndef TIDEGATE_ROUTE_H
 #define TIDEGATE_ROUTE_H
 
+#include "access/origin.h"
+#include "access/target_rule.h"
+#include "access/token_file.h"
 #include "arena.h"
 #include "balancer.h"
 #include "cidr.h"
 #include "config.h"
-#include "origin.h"
 #include "route_match.h"
-#include "target_rule.h"
-#include "token_file.h"
 
 struct route {
     const char *name;

@@ -176,8 +176,10 @@ static void test_files_that_are_none(void **state)
     write_file(big, sizeof(big) - 1); /* one comment */
     assert_int_equal(parse(no_flags), OPTIONS_BAD_FILE);
     assert_non_null(strstr(problem, ": the file is empty"));
+    options_forget(&settings);
     assert_int_equal(options_parse(COMMAND_SERVE, 2, nowhere, &settings, problem), OPTIONS_NO_FILE);
     assert_string_equal(problem, "/nowhere: cannot be read: No such file or directory");
+    options_forget(&settings);
     assert_int_equal(options_parse(COMMAND_SERVE, 2, folder, &settings, problem), OPTIONS_NO_FILE);
     assert_string_equal(problem, "/tmp: cannot be read: Is a directory");
 }
