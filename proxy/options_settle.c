@@ -42,9 +42,15 @@ void options_derive(struct settings *s)
     }
 }
 
-static bool check_route(const struct route_settings *route, struct text *problem)
+static bool check_route(const struct settings *s, const struct route_settings *route,
+                        struct text *problem)
 {
-    return is_pair(&route->backend_tls.pair, "--backend-cert and --backend-key", problem);
+    if (!is_pair(&route->backend_tls.pair, "--backend-cert and --backend-key", problem))
+        return false;
+    if (route->allow_client_name.count == 0 || s->server.tls.client_ca_file != NULL)
+        return true;
+    text_add(problem, "--allow-client-name: needs --client-ca, by which certificates are verified");
+    return false;
 }
 
 static bool leads_somewhere(const struct route_settings *route)
@@ -63,7 +69,7 @@ static bool check_backends(const struct settings *s, struct text *problem)
     }
     for (size_t i = 0; i < server->route_count; i++) {
         const struct route_entry *route = &server->routes[i];
-        if (!check_route(&route->settings, problem)) {
+        if (!check_route(s, &route->settings, problem)) {
             text_addf(problem, " (route \"%s\")", route->name);
             return false;
         }
@@ -88,7 +94,7 @@ static enum options_result finish_server(enum command command, struct settings *
     if (is_given(s, "status") && !is_given(s, "drain-delay"))
         s->service.drain_delay_ms = DRAIN_DELAY_MS;
     options_derive(s);
-    if (!check_route(&s->server.defaults, problem))
+    if (!check_route(s, &s->server.defaults, problem))
         return OPTIONS_BAD;
     if (command == COMMAND_SERVE && !check_backends(s, problem))
         return OPTIONS_BAD;

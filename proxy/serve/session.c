@@ -195,7 +195,7 @@ static void on_dial_failed(struct session *s, struct cause cause)
     if (cause.what == CAUSE_NO_MEMORY)
         refuse(s, 503, cause, "out of memory");
     else if (cause.what == CAUSE_DENIED)
-        refuse(s, 403, cause, "not to this target");
+        refuse(s, 403, cause_at(CAUSE_DENIED, CAUSE_AT_CLIENT), "not to this target");
     else if (s->carrier == WS_SUBPROTOCOL)
         refuse_in_close(s, cause);
     else

@@ -58,6 +58,7 @@ def test_check_tells_where(rig: Rig) -> None:
         ("listen: :1\nbackend: :2\nallow-from: 10.0.0.1/8\n", ":3:13: allow-from: "),
         ("listen: :1\nbackend: :2\nallow-origin: [https://a/]\n", ":3:16: allow-origin: "),
         ("listen: :1\nbackend: :2\ntarget: 'x'\n", ":3:9: target: "),
+        ("listen: :1\nbackend: :2\nallow-client-name: DNS:a\n", "needs --client-ca"),
         ("listen: 0.0.0.0:1\nbackend: :2\n", "--allow-anyone"),
     ],
 )
