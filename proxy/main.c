@@ -43,8 +43,9 @@ static void print_subcommand_help(const struct subcommand *s)
     if (s->command == COMMAND_TOKEN)
         return;
     fputs("\n"
-          "ADDR is HOST:PORT, :PORT (loopback), [V6]:PORT or unix:PATH. URL is ws:// or "
-          "wss://HOST[:PORT][/PATH].\n"
+          "ADDR is HOST:PORT, :PORT (loopback), [V6]:PORT or unix:PATH; to listen on also "
+          "systemd:NAME.\n"
+          "URL is ws:// or wss://HOST[:PORT][/PATH].\n"
           "TIME is like 250ms, 10s, 5m, 1h.\n"
           "Each flag can be set in the environment, too: --ping-interval is "
           "TIDEGATE_PING_INTERVAL.\n",

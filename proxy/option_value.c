@@ -45,7 +45,7 @@ static bool parse_addresses(const char *text, struct address_list *out, const ch
         }
         memcpy(one, text, len);
         one[len] = '\0';
-        if (address_parse(one, &out->items[out->count], why) < 0)
+        if (address_parse_listen(one, &out->items[out->count], why) < 0)
             return false;
         out->count++;
         text += len;
@@ -231,8 +231,10 @@ void option_value_describe(const struct option *o, const char *where, const char
     }
     text_addf(problem, "%s: \"%.100s\"%s%s", where, text,
               o->kind == OPTION_CHOICE ? " is not one of " : ": ", why);
-    if (o->kind == OPTION_ADDRESS || o->kind == OPTION_ADDRESSES)
+    if (o->kind == OPTION_ADDRESS)
         text_add(problem, " (HOST:PORT, :PORT, [V6]:PORT or unix:PATH)");
+    if (o->kind == OPTION_ADDRESSES)
+        text_add(problem, " (HOST:PORT, :PORT, [V6]:PORT, unix:PATH or systemd:NAME)");
     if (o->kind == OPTION_BACKENDS)
         text_add(problem, " (HOST:PORT, tls://HOST:PORT, :PORT, [V6]:PORT or unix:PATH)");
 }

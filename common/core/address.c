@@ -7,8 +7,9 @@
 #include <string.h>
 #include <sys/un.h>
 
-#define UNIX_PREFIX   "unix:"
-#define UNIX_PATH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
+#define UNIX_PREFIX    "unix:"
+#define SYSTEMD_PREFIX "systemd:"
+#define UNIX_PATH_MAX  (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 
 _Static_assert(UNIX_PATH_MAX <= ADDRESS_HOST_MAX, "a socket path must fit");
 
@@ -103,12 +104,35 @@ int address_parse(const char *s, struct address *out, const char **why)
     return parse_tcp(s, out, why);
 }
 
+/* The name of a descriptor: no control characters, no ':' (sd_pid_notify_with_fds(3)). */
+static int parse_systemd(const char *name, struct address *out, const char **why)
+{
+    size_t len = strlen(name);
+    if (len == 0)
+        return refuse(why, "name of the socket is missing");
+    if (len > ADDRESS_HOST_MAX)
+        return refuse(why, "name of the socket is too long");
+    for (size_t i = 0; i < len; i++)
+        if (name[i] <= ' ' || name[i] > '~' || name[i] == ':')
+            return refuse(why, "name of the socket has a character that is not allowed");
+    *out = (struct address){.kind = ADDRESS_SYSTEMD};
+    memcpy(out->host, name, len + 1);
+    return 0;
+}
+
+int address_parse_listen(const char *s, struct address *out, const char **why)
+{
+    size_t len = strlen(SYSTEMD_PREFIX);
+    return strncmp(s, SYSTEMD_PREFIX, len) == 0 ? parse_systemd(s + len, out, why)
+                                                : address_parse(s, out, why);
+}
+
 char *address_format(const struct address *a, char *buffer, size_t size)
 {
     struct text t;
     text_init(&t, buffer, size);
-    if (a->kind == ADDRESS_UNIX)
-        text_addf(&t, "%s%s", UNIX_PREFIX, a->host);
+    if (a->kind != ADDRESS_TCP)
+        text_addf(&t, "%s%s", a->kind == ADDRESS_UNIX ? UNIX_PREFIX : SYSTEMD_PREFIX, a->host);
     else if (strchr(a->host, ':') != NULL)
         text_addf(&t, "[%s]:%u", a->host, a->port);
     else

@@ -1,5 +1,6 @@
 #include "listener.h"
 
+#include "inherited.h"
 #include "listener_socket.h"
 #include "log.h"
 #include "loop_internal.h"
@@ -23,7 +24,8 @@ struct listener;
 struct member {
     uv_poll_t poll;
     struct listener *listener;
-    int fd; /* -1: none */
+    int fd;
+    bool is_unix;
 };
 
 struct listener {
@@ -31,7 +33,6 @@ struct listener {
     struct loop *loop;
     void (*on_accept)(void *owner, int fd, bool is_unix);
     void *owner;
-    bool is_unix;
     bool is_paused;
     bool is_closed;
     unsigned count;
@@ -115,7 +116,8 @@ static void on_ready(uv_poll_t *poll, int status, int events)
         x->peer.ss_family = AF_UNSPEC;
         int fd = accept4(m->fd, (struct sockaddr *)&x->peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            x->on_accept(x->owner, fd, x->is_unix);
+            listener_socket_unmap(&x->peer);
+            x->on_accept(x->owner, fd, m->is_unix);
         } else if (errno == EAGAIN) {
             return;
         } else if (!is_of_one_connection(errno)) {
@@ -191,7 +193,7 @@ void listener_close(struct listener *x)
 }
 
 /* Takes `fd` over. */
-static int listener_add(struct listener *x, int fd)
+static int listener_add(struct listener *x, int fd, bool is_unix)
 {
     struct member *m = &x->members[x->count];
     int status = uv_poll_init_socket(&x->loop->uv, &m->poll, fd);
@@ -201,6 +203,7 @@ static int listener_add(struct listener *x, int fd)
     }
     m->listener = x;
     m->fd = fd;
+    m->is_unix = is_unix;
     x->count++;
     return 0;
 }
@@ -209,7 +212,7 @@ static int listener_open_unix(struct listener *x, const struct address *where, i
                               const struct resolved *at, char *problem, size_t problem_size)
 {
     int fd = listener_socket_unix((const struct sockaddr_un *)&at->address[0], backlog, &x->file);
-    int status = fd < 0 ? fd : listener_add(x, fd);
+    int status = fd < 0 ? fd : listener_add(x, fd, true);
     address_format(where, x->name, sizeof(x->name));
     if (status != 0)
         listener_socket_problem(x->name, true, status, problem, problem_size);
@@ -282,7 +285,7 @@ static int listener_open_tcp(struct listener *x, const struct address *where,
         text_addf(&name, "%s%s", name.len > 0 ? " " : "",
                   resolve_format(&at->address[i], one, sizeof(one)));
         if (status == 0)
-            status = listener_add(x, fds[i]);
+            status = listener_add(x, fds[i], false);
         else
             close(fds[i]);
     }
@@ -291,29 +294,68 @@ static int listener_open_tcp(struct listener *x, const struct address *where,
     return status;
 }
 
+/* Sockets that somebody else has bound: also their files are not ours to remove. */
+static int listener_open_inherited(struct listener *x, const struct address *where, char *problem,
+                                   size_t problem_size)
+{
+    int fds[RESOLVE_MAX];
+    struct text t, name;
+    text_init(&t, problem, problem_size);
+    text_init(&name, x->name, sizeof(x->name));
+    int count = inherited_take(where->host, fds, RESOLVE_MAX, &t);
+    if (count < 0)
+        return count;
+    int status = 0;
+    for (int i = 0; i < count; i++) {
+        bool is_unix = listener_socket_describe(fds[i], &name, &x->port);
+        if (status == 0)
+            status = listener_add(x, fds[i], is_unix);
+        else
+            close(fds[i]);
+    }
+    if (status != 0)
+        listener_socket_problem(x->name, false, status, problem, problem_size);
+    return status;
+}
+
+/* Makes sockets, and binds them. */
+static int listener_open_own(struct listener *x, const struct address *where,
+                             const struct listener_options *options, char *problem,
+                             size_t problem_size)
+{
+    char name[ADDRESS_TEXT_MAX];
+    struct resolved at;
+    bool is_unix = where->kind == ADDRESS_UNIX;
+    int status = resolve_now(x->loop, where, &at);
+    if (status != 0) {
+        address_format(where, name, sizeof(name));
+        listener_socket_problem(name, is_unix, status, problem, problem_size);
+        return status;
+    }
+    return is_unix ? listener_open_unix(x, where, options->backlog, &at, problem, problem_size)
+                   : listener_open_tcp(x, where, options, &at, problem, problem_size);
+}
+
 int listener_open(struct loop *l, const struct address *where,
                   const struct listener_options *options,
                   void (*on_accept)(void *owner, int fd, bool is_unix), void *owner,
                   struct listener **out, char *problem, size_t problem_size)
 {
-    char name[ADDRESS_TEXT_MAX];
-    address_format(where, name, sizeof(name));
     struct listener *x = calloc(1, sizeof(*x));
-    struct resolved at;
-    int status = x == NULL ? -ENOMEM : resolve_now(l, where, &at);
-    if (status != 0) {
-        free(x);
-        listener_socket_problem(name, where->kind == ADDRESS_UNIX, status, problem, problem_size);
-        return status;
+    if (x == NULL) {
+        char name[ADDRESS_TEXT_MAX];
+        address_format(where, name, sizeof(name));
+        listener_socket_problem(name, false, -ENOMEM, problem, problem_size);
+        return -ENOMEM;
     }
     x->loop = l;
     x->on_accept = on_accept;
     x->owner = owner;
-    x->is_unix = where->kind == ADDRESS_UNIX;
     deadline_init(&x->retry, on_retry);
     loop_add_item(l, &x->item, listener_end);
-    status = x->is_unix ? listener_open_unix(x, where, options->backlog, &at, problem, problem_size)
-                        : listener_open_tcp(x, where, options, &at, problem, problem_size);
+    int status = where->kind == ADDRESS_SYSTEMD
+                     ? listener_open_inherited(x, where, problem, problem_size)
+                     : listener_open_own(x, where, options, problem, problem_size);
     if (status != 0) {
         listener_close(x);
         return status;

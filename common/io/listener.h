@@ -1,6 +1,6 @@
-/* A listening TCP or unix-domain socket. Accepts with accept4(2) on a descriptor of its own, so
- * that running out of descriptors is seen, waited out (100 ms, logged at most once a second) and
- * recovered from, which libuv's own accept hides. */
+/* A listening TCP or unix-domain socket, bound here or inherited (inherited.h). Accepts with
+ * accept4(2) on a descriptor of its own, so that running out of descriptors is seen, waited out
+ * (100 ms, logged at most once a second) and recovered from, which libuv's own accept hides. */
 #ifndef TIDEGATE_LISTENER_H
 #define TIDEGATE_LISTENER_H
 
@@ -18,7 +18,8 @@ struct listener_options {
 
 /* Listens on every address that `where` resolves to (at start: this call may block on the
  * resolver). `on_accept` gets each new descriptor (non-blocking, close-on-exec) and owns it. A
- * stale unix socket file (nobody listens) is replaced, a live one refused with -EADDRINUSE. Returns
+ * stale unix socket file (nobody listens) is replaced, a live one refused with -EADDRINUSE; that of
+ * an inherited socket is left alone, also at the end. Returns
  * 0 and `*out`, or a negative errno with what went wrong, where and what to do in `problem`. */
 int listener_open(struct loop *l, const struct address *where,
                   const struct listener_options *options,

@@ -2,6 +2,8 @@
 
 #include "stream_socket.h"
 
+#include "resolve.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -119,6 +121,53 @@ void listener_file_remove(struct listener_file *file)
         now.st_ino == file->inode)
         unlink(file->path);
     file->path[0] = '\0';
+}
+
+static void describe_unix(const struct sockaddr_un *at, socklen_t len, struct text *name)
+{
+    size_t size = len > offsetof(struct sockaddr_un, sun_path)
+                      ? len - offsetof(struct sockaddr_un, sun_path)
+                      : 0;
+
+    if (size > 1 && at->sun_path[0] == '\0') /* of the abstract kind */
+        text_addf(name, "unix:@%.*s", (int)(size - 1), at->sun_path + 1);
+    else
+        text_addf(name, "unix:%.*s", (int)size, at->sun_path);
+}
+
+bool listener_socket_describe(int fd, struct text *name, uint16_t *port)
+{
+    union {
+        struct sockaddr_storage any;
+        struct sockaddr_un path;
+    } at = {0};
+    socklen_t len = sizeof(at);
+    char one[ADDRESS_TEXT_MAX];
+    bool is_known = getsockname(fd, (struct sockaddr *)&at, &len) == 0;
+
+    if (name->len > 0)
+        text_add(name, " ");
+    if (is_known && at.any.ss_family == AF_UNIX) {
+        describe_unix(&at.path, len, name);
+        return true;
+    }
+    text_add(name, resolve_format(&at.any, one, sizeof(one)));
+    if (*port == 0)
+        *port = bound_port(fd);
+    return false;
+}
+
+void listener_socket_unmap(struct sockaddr_storage *peer)
+{
+    struct sockaddr_in6 six;
+    struct sockaddr_in four = {.sin_family = AF_INET};
+
+    memcpy(&six, peer, sizeof(six));
+    if (six.sin6_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&six.sin6_addr))
+        return;
+    four.sin_port = six.sin6_port;
+    memcpy(&four.sin_addr, six.sin6_addr.s6_addr + 12, sizeof(four.sin_addr));
+    memcpy(peer, &four, sizeof(four));
 }
 
 static const char *problem_of_unix(int status)

@@ -4,6 +4,7 @@
 
 #include "address.h"
 #include "listener.h"
+#include "text.h"
 
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -30,6 +31,13 @@ int listener_socket_unix(const struct sockaddr_un *address, int backlog,
 void listener_file_remove(struct listener_file *file);
 
 void listener_socket_set_port(struct sockaddr_storage *address, uint16_t port);
+
+/* Appends where `fd` is bound, as address_format writes it, behind a ' ' if there is something
+ * already; sets `*port`, if it is 0, to that of a TCP socket. Whether it is a unix one. */
+bool listener_socket_describe(int fd, struct text *name, uint16_t *port);
+
+/* A peer that came by IPv4 to a socket for both: as IPv4. */
+void listener_socket_unmap(struct sockaddr_storage *peer);
 
 /* "what: why (what to do)" for people. */
 void listener_socket_problem(const char *what, bool is_unix, int status, char *problem,

@@ -1,5 +1,6 @@
 #include "serve.h"
 
+#include "../service/notify.h"
 #include "log.h"
 #include "server.h"
 #include "site.h"
@@ -19,7 +20,9 @@ static void on_hangup(void *arg, int signum)
     struct serve *s = arg;
 
     (void)signum;
+    notify_reloading();
     server_reload(s->server);
+    notify_reloaded();
 }
 
 static void warn(const char *name, const struct route_settings *r)

@@ -1,6 +1,7 @@
 #include "site.h"
 
 #include "../option_table.h"
+#include "inherited.h"
 #include "tls_config.h"
 
 #include <errno.h>
@@ -108,6 +109,8 @@ static bool is_local(const struct address *a)
     struct ip ip;
     size_t len = strlen(a->host);
 
+    if (a->kind == ADDRESS_SYSTEMD)
+        return inherited_is_local(a->host);
     if (a->kind == ADDRESS_UNIX || strcmp(a->host, "localhost") == 0)
         return true;
     if (!ip_parse(a->host, len, &ip))

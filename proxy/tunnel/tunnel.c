@@ -1,6 +1,7 @@
 #include "tunnel.h"
 
 #include "../service/access_log.h"
+#include "../service/notify.h"
 #include "../service/service.h"
 #include "../service/tls_files.h"
 #include "tunnel_link.h"
@@ -157,8 +158,10 @@ static void on_hangup(void *arg, int signum)
     struct tunnel *t = arg;
 
     (void)signum;
+    notify_reloading();
     file_watch_note(t->files);
     on_change(t);
+    notify_reloaded();
 }
 
 /* Before the first record: who waits for that may signal at once. 0, or a negative errno. */

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,12 +114,47 @@ static void test_lengths_are_bounded(void **state)
     assert_string_equal(why, "socket path is too long");
 }
 
+static void test_only_listeners_are_inherited(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *why;
+    } cases[] = {
+        {"systemd:web", NULL},
+        {"systemd:tidegate.socket", NULL},
+        {"systemd:8080", NULL}, /* a name, and no port of a host "systemd" */
+        {"127.0.0.1:80", NULL},
+        {"unix:/run/x.sock", NULL},
+        {"systemd:", "name of the socket is missing"},
+        {"systemd:a:b", "name of the socket has a character that is not allowed"},
+        {"systemd:a b", "name of the socket has a character that is not allowed"},
+        {"systemd:\xFF", "name of the socket has a character that is not allowed"},
+        {"systemd", "port is missing"},
+    };
+    struct address a;
+    const char *why;
+    char buffer[ADDRESS_TEXT_MAX];
+    for (size_t i = 0; i < array_count(cases); i++) {
+        bool is_good = address_parse_listen(cases[i].text, &a, &why) == 0;
+        assert_int_equal(is_good, cases[i].why == NULL);
+        if (is_good)
+            assert_string_equal(address_format(&a, buffer, sizeof(buffer)), cases[i].text);
+        else
+            assert_string_equal(why, cases[i].why);
+    }
+    assert_int_equal(address_parse_listen("systemd:web", &a, &why), 0);
+    assert_int_equal(a.kind, ADDRESS_SYSTEMD);
+    assert_string_equal(a.host, "web");
+    assert_int_equal(address_parse("systemd:web", &a, &why), -EINVAL); /* to connect to */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good_addresses),
         cmocka_unit_test(test_bad_addresses),
         cmocka_unit_test(test_lengths_are_bounded),
+        cmocka_unit_test(test_only_listeners_are_inherited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

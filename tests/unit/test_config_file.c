@@ -107,7 +107,8 @@ static void test_mistakes_have_a_place(void **state)
         {"log-level: loud\n", ":1:12: log-level: \"loud\" is not one of debug|info|warn|error"},
         {"listen:\n  - :1\n  - {a: b}\n", ":3:5: listen: takes a list of values"},
         {"listen:\n  - :1\n  - nowhere\n",
-         ":3:5: listen: \"nowhere\": port is missing (HOST:PORT, :PORT, [V6]:PORT or unix:PATH)"},
+         ":3:5: listen: \"nowhere\": port is missing (HOST:PORT, :PORT, [V6]:PORT, "
+         "unix:PATH or systemd:NAME)"},
         {"listen: &a :1\n", ":1:9: listen: anchors and aliases (&, *) are not taken"},
         {"listen: *a\n", ":1:9: listen: anchors and aliases (&, *) are not taken"},
         {"a: &a [x, x]\nb: &b [*a, *a]\n", ":1:1: a: unknown key"},
