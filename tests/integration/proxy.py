@@ -26,6 +26,7 @@ class Program:
         log_format: str = "json",
         is_quiet: bool = False,
         listeners: int = 0,
+        pass_fds: tuple[int, ...] = (),
     ) -> None:
         """`is_quiet`: it logs no "listening", so a unix socket's file tells that it is ready.
         `listeners`: so many more than `listen` are in its configuration file."""
@@ -43,7 +44,9 @@ class Program:
         env.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
         env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=0")
         env.pop("JOURNAL_STREAM", None)
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env, pass_fds=pass_fds
+        )
         self.pid = self.process.pid
         self._thread = threading.Thread(target=self._read_log, daemon=True)
         self._thread.start()
