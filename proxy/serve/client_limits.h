@@ -1,0 +1,60 @@
+/* How much each client has: connections, half-closed ones among them, new ones per second. A client
+ * is an IPv4 address, or the /64 network of an IPv6 address, of which one subscriber has 2^64.
+ *
+ * A table with a random key: clients choose their addresses. A client stays in it as long as it has
+ * connections, and for a second more, until it has its whole rate again; of those that only wait
+ * for that there are CLIENT_LIMITS_IDLE_MAX at most, then the one that waits longest is forgotten.
+ * One loop. */
+#ifndef TIDEGATE_CLIENT_LIMITS_H
+#define TIDEGATE_CLIENT_LIMITS_H
+
+#include "ip.h"
+#include "scheduler.h"
+
+#define CLIENT_LIMITS_IDLE_MAX      16384
+#define CLIENT_LIMITS_TOLD_A_SECOND 10
+
+struct client_limits;
+struct client;
+
+struct client_bounds {
+    uint64_t connections, half_closed, rate_per_s; /* 0: none */
+};
+
+enum client_verdict {
+    CLIENT_IS_WELCOME,
+    CLIENT_HAS_TOO_MANY, /* connections */
+    CLIENT_IS_TOO_FAST,
+    CLIENT_NO_MEMORY, /* not known how many it has */
+};
+
+/* Member of a connection. All zero: not counted. */
+struct client_slot {
+    struct client *client;
+    struct client_slot *next_half_closed, **link; /* link NULL: is not half-closed */
+};
+
+/* `clock` outlives it. NULL when out of memory, or without random numbers. */
+struct client_limits *client_limits_new(const struct scheduler *clock);
+void client_limits_free(struct client_limits *l); /* no slot is taken any more. NULL is fine */
+
+/* Whether there is room for one more of `ip`, whose rate pays for it. If not, `*is_told` says
+ * whether it is to hear why: beyond CLIENT_LIMITS_TOLD_A_SECOND that would cost more than it is
+ * worth. */
+enum client_verdict client_limits_judge(struct client_limits *l, const struct ip *ip,
+                                        const struct client_bounds *bounds, bool *is_told);
+
+/* Counts one more, whatever the bounds. False when out of memory. */
+bool client_limits_enter(struct client_limits *l, const struct ip *ip, struct client_slot *slot);
+
+/* Counts one less. Harmless if it was not counted. */
+void client_limits_leave(struct client_limits *l, struct client_slot *slot);
+
+/* The connection of `slot` is half-closed, and stays so until it leaves. Once. Returns how many of
+ * its client are, and `*first` of them: the others by next_half_closed. 0 if it is not counted. */
+uint64_t client_limits_half_close(struct client_slot *slot, struct client_slot **first);
+
+/* In the table. For tests. */
+uint64_t client_limits_known(const struct client_limits *l);
+
+#endif
