@@ -80,6 +80,7 @@ def test_62_silent_client_that_reads_nothing(rig: Rig) -> None:
     assert connection.wait_end() == "reset"
 
 
+@over_ws
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_62_pong_delayed_behind_data(rig: Rig, carrier: str) -> None:
     """A client whose pong waits behind megabytes that we do not read is alive: the backend is slow."""
@@ -105,6 +106,7 @@ def test_62_pong_delayed_behind_data(rig: Rig, carrier: str) -> None:
     assert connection.digest == sha256(data)
 
 
+@over_ws
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_62_client_busy_with_what_we_sent_is_not_killed(rig: Rig, carrier: str) -> None:
     """It does not read for several ping timeouts, with megabytes on their way to it."""
@@ -115,6 +117,13 @@ def test_62_client_busy_with_what_we_sent_is_not_killed(rig: Rig, carrier: str) 
     assert not proxy.find("closed")
     client.read_until("fin" if carrier != "plain" else "close")
     assert (client.received.count, client.received.digest) == (len(data), sha256(data))
+
+
+@over_wss
+def test_62_busy_over_wss(rig: Rig) -> None:
+    """Both, once."""
+    test_62_client_busy_with_what_we_sent_is_not_killed(rig, "extension")
+    test_62_pong_delayed_behind_data(rig, "extension")
 
 
 @over_ws
