@@ -67,6 +67,11 @@ int tls_config_new_client(const struct tls_client_options *options, struct tls_c
 /* Lets go of it; freed with the last connection. NULL is fine. */
 void tls_config_free(struct tls_config *config);
 
+/* How many certificates of ours it has (0 if `config` is NULL), and when the n-th chain, in the
+ * order of the options, has its first certificate expire: seconds since the epoch. */
+size_t tls_config_pair_count(const struct tls_config *config);
+uint64_t tls_config_not_after(const struct tls_config *config, size_t n);
+
 /* What went wrong, for people, from the `native` of a CAUSE_TLS: what is wrong with the peer's
  * certificate, or with what it sent. Appends to `out`. */
 void tls_config_describe(int native, struct text *out);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define HOST_MAX 255
 
@@ -56,6 +57,38 @@ void tls_pair_free_all(struct tls_config *c)
         mbedtls_pk_free(&c->pairs[i].key);
     }
     free(c->pairs);
+}
+
+size_t tls_config_pair_count(const struct tls_config *config)
+{
+    return config == NULL ? 0 : config->pair_count;
+}
+
+static uint64_t seconds(const mbedtls_x509_time *t)
+{
+    struct tm tm = {
+        .tm_year = t->year - 1900,
+        .tm_mon = t->mon - 1,
+        .tm_mday = t->day,
+        .tm_hour = t->hour,
+        .tm_min = t->min,
+        .tm_sec = t->sec,
+    };
+    time_t at = timegm(&tm);
+
+    return at > 0 ? (uint64_t)at : 0;
+}
+
+uint64_t tls_config_not_after(const struct tls_config *config, size_t n)
+{
+    uint64_t first = UINT64_MAX;
+
+    for (const mbedtls_x509_crt *cert = &config->pairs[n].chain; cert != NULL; cert = cert->next) {
+        uint64_t at = seconds(&cert->valid_to);
+        if (at < first)
+            first = at;
+    }
+    return first;
 }
 
 /* ---- which one ---- */

@@ -39,6 +39,7 @@ struct ws_head {
     int status; /* to answer with, or the one that a server sent */
     const char *problem;
     unsigned informational;
+    bool takes_1_0, is_1_0;
 
     /* the scanner */
     size_t used;        /* bytes in raw */
@@ -143,8 +144,19 @@ struct ws_head *ws_head_new(enum ws_role role)
     head->status = 0;
     head->problem = "";
     head->informational = 0;
+    head->takes_1_0 = head->is_1_0 = false;
     head_reset(head);
     return head;
+}
+
+void ws_head_take_1_0(struct ws_head *head)
+{
+    head->takes_1_0 = true;
+}
+
+bool ws_head_is_1_0(const struct ws_head *head)
+{
+    return head->is_1_0;
 }
 
 void ws_head_free(struct ws_head *head)
@@ -223,7 +235,9 @@ static void parse(struct ws_head *head)
     head->result = WS_HEAD_DONE;
     if (head->role == WS_SERVER) {
         terminate(head, head->target);
-        if (!is_1_1)
+        head->is_1_0 =
+            llhttp_get_http_major(&head->parser) == 1 && llhttp_get_http_minor(&head->parser) == 0;
+        if (!is_1_1 && !(head->takes_1_0 && head->is_1_0))
             fail(head, 400, "WebSocket needs HTTP/1.1");
         return;
     }

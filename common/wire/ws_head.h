@@ -10,6 +10,8 @@
 #include "span.h"
 #include "ws_message.h"
 
+#include <stdbool.h>
+
 #define WS_HEAD_MAX   16384 /* whole head: request or status line and fields; beyond it 431 */
 #define WS_TARGET_MAX 4096  /* request target; beyond it 414 */
 #define WS_FIELDS_MAX 100   /* header fields; beyond it 431 */
@@ -23,6 +25,9 @@ struct ws_head; /* reads one request head or one response head */
  */
 struct ws_head *ws_head_new(enum ws_role role);
 void ws_head_free(struct ws_head *head); /* NULL is fine */
+
+/* Server role, before the first byte: HTTP/1.0 will do. A WebSocket needs 1.1. */
+void ws_head_take_1_0(struct ws_head *head);
 
 enum ws_head_result {
     WS_HEAD_MORE,  /* all of `in` consumed, feed more */
@@ -42,6 +47,7 @@ const char *ws_head_problem(const struct ws_head *head); /* one line for people;
  * Everything is as the peer sent it: nothing is decoded, nothing believed. All of it lies in the
  * head and is valid until ws_head_free. */
 
+bool ws_head_is_1_0(const struct ws_head *head);
 const char *ws_head_method(const struct ws_head *head); /* "GET" */
 const char *
 ws_head_target(const struct ws_head *head); /* "/path?query", "http://host/path?query" */
