@@ -2,7 +2,6 @@
 
 #include "listener.h"
 #include "log.h"
-#include "openings.h"
 #include "stream.h"
 #include "ws_head.h"
 
@@ -20,8 +19,7 @@ struct status_http {
     struct listener *listener;
     const struct status_http_handler *handler;
     void *owner;
-    struct exchange *first;
-    struct openings silent; /* those that have not asked yet */
+    struct exchange *first; /* newest first */
     unsigned descriptors;   /* lingering ones too */
     bool is_paused, is_closed;
 };
@@ -30,9 +28,8 @@ struct status_http {
 struct exchange {
     struct status_http *http;
     struct exchange *next, **link;
-    struct openings_place place;
     struct duplex *client;
-    struct ws_head *head;     /* NULL once read */
+    struct ws_head *head;     /* NULL once it has asked */
     struct status_body *body; /* NULL before, and after its last piece */
     struct deadline patience;
     struct task step;
@@ -53,7 +50,6 @@ static void free_exchange(struct exchange *x)
     *x->link = x->next;
     if (x->next != NULL)
         x->next->link = x->link;
-    openings_remove(&x->http->silent, &x->place);
     deadline_clear(scheduler_of(x), &x->patience);
     task_cancel(scheduler_of(x), &x->step);
     if (x->body != NULL)
@@ -200,7 +196,6 @@ static void answer(struct exchange *x, const struct status_answer *a, bool is_he
 {
     struct text t;
 
-    openings_remove(&x->http->silent, &x->place);
     ws_head_free(x->head);
     x->head = NULL;
     deadline_set(scheduler_of(x), &x->patience, PATIENCE_MS);
@@ -336,12 +331,20 @@ static void begin(struct status_http *h, struct duplex *client)
     deadline_set(scheduler_of(x), &x->patience, PATIENCE_MS);
     duplex_own(client, &events, x);
     duplex_resume(client);
-    /* The last place is taken: who has been silent for longest makes room for the next. */
-    struct openings_place *oldest = openings_add(&h->silent, &x->place);
-    if (oldest == NULL && h->descriptors == STATUS_HTTP_CONNECTIONS)
-        oldest = h->silent.oldest;
-    if (oldest != NULL && oldest != &x->place)
-        drop(container_of(oldest, struct exchange, place), CAUSE_LIMIT);
+}
+
+/* The last place is taken: who has been silent for longest makes room for the next. */
+static void make_room(struct status_http *h)
+{
+    struct exchange *oldest = NULL;
+
+    for (struct exchange *x = h->first; x != NULL; x = x->next)
+        if (x->head != NULL && x != h->first)
+            oldest = x;
+    if (oldest != NULL)
+        drop(oldest, CAUSE_LIMIT);
+    h->is_paused = true;
+    listener_pause(h->listener);
 }
 
 static void on_accept(void *owner, int fd, bool is_unix)
@@ -356,11 +359,9 @@ static void on_accept(void *owner, int fd, bool is_unix)
     }
     h->descriptors++;
     stream_on_release(client, on_released, h);
-    if (h->descriptors == STATUS_HTTP_CONNECTIONS) {
-        h->is_paused = true;
-        listener_pause(h->listener);
-    }
     begin(h, client);
+    if (h->descriptors == STATUS_HTTP_CONNECTIONS)
+        make_room(h);
 }
 
 int status_http_open(struct loop *l, const struct address *where,
@@ -379,7 +380,6 @@ int status_http_open(struct loop *l, const struct address *where,
     h->loop = l;
     h->handler = handler;
     h->owner = owner;
-    openings_init(&h->silent, STATUS_HTTP_CONNECTIONS);
     int status =
         listener_open(l, where, &options, on_accept, h, &h->listener, problem, problem_size);
     if (status < 0) {
