@@ -98,6 +98,8 @@ const struct option option_table[] = {
      1, false, "for a client to send its whole request"},
     {"max-handshakes", OPTION_NUMBER, SERVERS, START(server.max_handshakes), "N", "1000", 1, false,
      "under way at a time; above it the oldest is refused"},
+    {"status", OPTION_ADDRESS, COMMAND_SERVE, START(server.status), "ADDR", NULL, 0, false,
+     "answer /livez, /readyz, /metrics, /connections here (default: nowhere)"},
     {"idle-timeout", OPTION_DURATION, SERVERS, ROUTE(relay.idle_ms), "TIME", "0", 0, false,
      "without a byte either way while both directions are open; 0: none"},
     {"idle-timeout", OPTION_DURATION, CARRIERS, AT(service.relay.idle_ms), "TIME", "0", 0, false,

@@ -35,6 +35,7 @@ static void run_done(struct task *t)
         .cause = r->cause,
         .bytes = {r->up.bytes, r->down.bytes},
         .has_ended = {r->up.has_ended, r->down.has_ended},
+        .is_complete = {is_complete(&r->up), is_complete(&r->down)},
         .has_first_end = r->has_first_end,
         .first_end = r->first_end,
         .pauses = {r->up.pauses, r->down.pauses},
@@ -263,4 +264,23 @@ void relay_start(struct relay *r, struct scheduler *s, struct duplex *client,
     relay_limit_lifetime(r);
     duplex_resume(client);
     duplex_resume(backend);
+}
+
+void relay_look(const struct relay *r, struct relay_view *out)
+{
+    bool is_live = r->up.from != NULL && !r->is_over;
+
+    *out = (struct relay_view){
+        .bytes = {r->up.bytes, r->down.bytes},
+        .pauses = {r->up.pauses, r->down.pauses},
+        .is_paused = {r->up.is_paused, r->down.is_paused},
+        .has_ended = {r->up.has_ended, r->down.has_ended},
+        .is_complete = {is_complete(&r->up), is_complete(&r->down)},
+        .has_first_end = r->has_first_end,
+        .first_end = r->first_end,
+    };
+    if (is_live) {
+        out->pending[RELAY_CLIENT] = duplex_pending(r->up.to);
+        out->pending[RELAY_BACKEND] = duplex_pending(r->down.to);
+    }
 }

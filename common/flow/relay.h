@@ -27,6 +27,7 @@ struct relay_report {
     struct cause cause;        /* CAUSE_OK, or the first failure seen */
     uint64_t bytes[2];         /* [RELAY_CLIENT]: up, from the client; [RELAY_BACKEND]: down */
     bool has_ended[2];         /* that side said it was complete */
+    bool is_complete[2];       /* ... and the other side has accepted all of it */
     bool has_first_end;        /* somebody ended: */
     enum relay_side first_end; /* who did first */
     uint64_t half_closed_ms; /* from the first end to the second, or to the end of all; 0 if none */
@@ -66,6 +67,18 @@ struct relay {
 void relay_start(struct relay *r, struct scheduler *s, struct duplex *client,
                  struct duplex *backend, const struct relay_limits *limits,
                  void (*on_done)(struct relay *r, const struct relay_report *report));
+
+/* How it goes, for who asks while it does. Indices as in the report: a direction is known by the
+ * side that it begins at. All zero of a relay that is all zero: not started yet. */
+struct relay_view {
+    uint64_t bytes[2], pauses[2];
+    uint64_t pending[2]; /* told to its receiver, and not taken: duplex_pending */
+    bool is_paused[2], has_ended[2], is_complete[2];
+    bool has_first_end;
+    enum relay_side first_end;
+};
+
+void relay_look(const struct relay *r, struct relay_view *out);
 
 /* Breaks both directions from our side (shutdown, lifetime). on_done follows. Harmless if already
  * over. */

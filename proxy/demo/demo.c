@@ -220,7 +220,7 @@ static bool set_up(struct demo *d, char *problem, size_t problem_size)
     const struct server_observer observer = {on_proxy_connected, on_proxy_closed, d};
     struct text t;
 
-    if (fd_limit_prepare(&d->settings->service.max_connections, problem, problem_size) < 0)
+    if (fd_limit_prepare(&d->settings->service.max_connections, 0, problem, problem_size) < 0)
         return false;
     text_init(&t, problem, problem_size);
     text_add(&t, "out of memory or descriptors");

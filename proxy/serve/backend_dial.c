@@ -9,6 +9,7 @@ struct backend_dial {
     struct loop *loop;
     struct route *route;
     const struct stream_options *options;
+    struct route_counts *counts;
     void (*on_done)(void *owner, const struct backend_dial_result *result);
     void *owner;
     struct target target; /* if the client has named one */
@@ -19,7 +20,7 @@ struct backend_dial {
     struct duplex *stream;   /* ... and then: under `secure` */
     struct duplex *secure;   /* shaking hands */
     struct deadline timeout; /* for that */
-    uint64_t started_ms, attempt_ends_ms;
+    uint64_t started_ms, attempt_ms, attempt_ends_ms;
     size_t tried, count;
     uint8_t order[BACKENDS_MAX];
 };
@@ -50,6 +51,9 @@ static void tell(struct backend_dial *b, struct backend_dial_result result)
 
 static void tell_success(struct backend_dial *b, struct duplex *backend)
 {
+    uint64_t took_ms = loop_now_ms(b->loop) - b->attempt_ms;
+
+    histogram_add(&b->counts->connect, &counters_scale_connect, took_ms);
     if (b->state != NULL)
         backend_state_connected(b->state);
     tell(b, (struct backend_dial_result){.backend = backend, .stream = b->stream});
@@ -73,6 +77,7 @@ static void fail(struct backend_dial *b, struct cause cause)
 {
     bool is_ours = cause.what == CAUSE_NO_MEMORY;
 
+    counter_add(&b->counts->connect_errors[cause.what], 1);
     b->connect = NULL;
     b->secure = NULL;
     b->stream = NULL;
@@ -174,6 +179,7 @@ static bool connect_to(struct backend_dial *b, const struct address *where, size
 
     if (share_ms == 0)
         share_ms = 1; /* 0 would be no limit */
+    b->attempt_ms = now_ms;
     b->attempt_ends_ms = now_ms + share_ms;
     b->connect = connect_start(b->loop, where, share_ms, b->options, on_connected, b);
     return b->connect != NULL;
@@ -202,7 +208,7 @@ static bool begin_target(struct backend_dial *b, const struct target *target)
 
 struct backend_dial *
 backend_dial_start(struct loop *l, struct route *route, const struct target *target,
-                   const struct stream_options *options,
+                   const struct stream_options *options, struct route_counts *counts,
                    void (*on_done)(void *owner, const struct backend_dial_result *result),
                    void *owner)
 {
@@ -214,6 +220,7 @@ backend_dial_start(struct loop *l, struct route *route, const struct target *tar
     b->loop = l;
     b->route = route;
     b->options = options;
+    b->counts = counts;
     b->on_done = on_done;
     b->owner = owner;
     b->started_ms = loop_now_ms(l);

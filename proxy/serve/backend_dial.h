@@ -5,6 +5,7 @@
 
 #include "connect.h"
 #include "route.h"
+#include "status/counters.h"
 #include "tls_duplex.h"
 
 struct backend_dial;
@@ -20,12 +21,13 @@ struct backend_dial_result {
 };
 
 /* Takes the connect timeout of the route at most; each backend gets its share of what is left of
- * it. `route` and `options` outlive the connection; `target` (NULL: a backend) is copied. `on_done`
- * comes once, from the loop, never from this call. NULL when out of memory: on_done does not come.
+ * it. `route` and `options` outlive the connection; `target` (NULL: a backend) is copied. `counts`
+ * is told of each attempt. `on_done` comes once, from the loop, never from this call. NULL when out
+ * of memory: on_done does not come.
  */
 struct backend_dial *
 backend_dial_start(struct loop *l, struct route *route, const struct target *target,
-                   const struct stream_options *options,
+                   const struct stream_options *options, struct route_counts *counts,
                    void (*on_done)(void *owner, const struct backend_dial_result *result),
                    void *owner);
 

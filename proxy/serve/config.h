@@ -59,6 +59,7 @@ struct server_config {
     bool allows_anyone;
     uint64_t handshake_timeout_ms;
     uint64_t max_handshakes; /* under way at a time */
+    struct address status;   /* host empty: no status port */
 };
 
 #endif

@@ -4,6 +4,7 @@
 #include "log.h"
 #include "server.h"
 #include "site.h"
+#include "status/status.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 struct serve {
     struct settings *settings;
     struct server *server;
+    struct status *status; /* NULL: none is asked for */
     bool is_misconfigured;
 };
 
@@ -66,6 +68,8 @@ static int start(void *arg, struct loop *l, struct service **out, char *problem,
         text_add(&t, "no signal handler: out of memory or descriptors");
     else
         status = server_listen(s->server, problem, problem_size);
+    if (status == 0 && config->status.host[0] != '\0')
+        status = status_open(l, s->server, &config->status, &s->status, problem, problem_size);
     if (status != 0) {
         server_free(s->server);
         return status;
@@ -78,6 +82,7 @@ static void end(void *arg)
 {
     struct serve *s = arg;
 
+    status_free(s->status);
     server_free(s->server);
 }
 
@@ -85,6 +90,9 @@ int serve_run(struct settings *settings)
 {
     static const struct service_program program = {"serve", start, end};
     struct serve s = {.settings = settings};
+
+    if (settings->server.status.host[0] != '\0')
+        settings->service.also_descriptors = STATUS_DESCRIPTORS;
     int status = service_run(&program, &s, &settings->service);
 
     return s.is_misconfigured ? EX_CONFIG : status;

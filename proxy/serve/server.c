@@ -8,10 +8,12 @@
 #include "log.h"
 #include "session.h"
 #include "site.h"
+#include "status/counters.h"
 #include "ws_handshake.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 
 struct server {
     struct session_host host;
@@ -20,6 +22,7 @@ struct server {
     struct settings *settings; /* held: those of the start, which the service lives by */
     struct backend_pool pool;
     struct file_watch *files; /* that the site was read from */
+    struct server_reading reading;
 };
 
 static struct service_session *start_session(void *owner, struct duplex *client, const char *name)
@@ -38,6 +41,8 @@ static void turn_away(void *owner, uint64_t id, struct duplex *client, const cha
     struct span span;
     const struct server *s = owner;
 
+    counter_add(&s->host.counters->loop.limits[LIMIT_CONNECTIONS], 1);
+    counter_add(&counters_route(s->host.counters, NULL)->handshakes[CAUSE_LIMIT], 1);
     if (s->host.site->tls != NULL) { /* to tell it so would take a handshake */
         struct cause cause = {.what = CAUSE_LIMIT};
         duplex_abort(client, cause);
@@ -95,6 +100,19 @@ static struct file_watch *watch(struct server *s, const struct settings *setting
     return NULL;
 }
 
+/* A new site is in use. Its routes are counted from now on, also those that nobody takes. */
+static void adopt(struct server *s, struct site *site)
+{
+    struct timespec now;
+
+    site_release(s->host.site);
+    s->host.site = site;
+    for (size_t i = 0; i < site->route_count; i++)
+        counters_route(s->host.counters, site->routes[i].name);
+    clock_gettime(CLOCK_REALTIME, &now);
+    s->reading.good_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 /* Makes the site of `settings` the current one: of the files as they are now. */
 static int take(struct server *s, struct settings *settings, struct text *problem)
 {
@@ -111,9 +129,8 @@ static int take(struct server *s, struct settings *settings, struct text *proble
         return status;
     }
     file_watch_free(s->files);
-    site_release(s->host.site);
     s->files = files;
-    s->host.site = fresh;
+    adopt(s, fresh);
     return 0;
 }
 
@@ -133,11 +150,15 @@ int server_new(struct loop *l, struct settings *settings, const struct server_ob
     openings_init(&s->openings, s->settings->server.max_handshakes);
     if (observer != NULL)
         s->host.observer = *observer;
-    int status = take(s, settings, problem);
+    s->host.counters = counters_new();
+    if (s->host.counters == NULL)
+        text_add(problem, "out of memory");
+    int status = s->host.counters == NULL ? -ENOMEM : take(s, settings, problem);
     if (status < 0) {
         server_free(s);
         return status;
     }
+    s->reading.is_good = true;
     *out = s;
     return 0;
 }
@@ -159,10 +180,11 @@ int server_listen(struct server *s, char *problem, size_t problem_size)
 
 /* ---- reading again ---- */
 
-static void log_reload(const struct server *s, int status, const char *problem)
+static void note_reload(struct server *s, int status, const char *problem)
 {
     struct log_record r;
 
+    s->reading.is_good = status == 0;
     log_begin(&r, status == 0 ? LOG_INFO : LOG_ERROR, status == 0 ? "reloaded" : "not reloaded");
     log_str(&r, "config", s->settings->config_file);
     if (status == 0)
@@ -182,11 +204,9 @@ static void refresh(void *arg)
 
     text_init(&t, problem, sizeof(problem));
     int status = site_new(s->host.site->settings, &s->pool, &fresh, &t);
-    if (status == 0) {
-        site_release(s->host.site);
-        s->host.site = fresh;
-    }
-    log_reload(s, status, problem);
+    if (status == 0)
+        adopt(s, fresh);
+    note_reload(s, status, problem);
 }
 
 /* What cannot change while we run stays as it was at the start; says so if it is to change. */
@@ -208,6 +228,7 @@ static void keep_fixed(const struct settings *old, struct settings *fresh)
     }
     fresh->service = old->service;
     fresh->server.max_handshakes = old->server.max_handshakes;
+    fresh->server.status = old->server.status;
     options_derive(fresh);
 }
 
@@ -239,7 +260,7 @@ void server_reload(struct server *s)
 
     file_watch_note(s->files);
     int status = read_again(s, problem);
-    log_reload(s, status, problem);
+    note_reload(s, status, problem);
 }
 
 /* ---- the rest ---- */
@@ -247,6 +268,26 @@ void server_reload(struct server *s)
 struct service *server_service(const struct server *s)
 {
     return s->service;
+}
+
+struct counters *server_counters(const struct server *s)
+{
+    return s->host.counters;
+}
+
+const struct site *server_site(const struct server *s)
+{
+    return s->host.site;
+}
+
+const struct server_reading *server_reading(const struct server *s)
+{
+    return &s->reading;
+}
+
+uint64_t server_handshaking(const struct server *s)
+{
+    return s->openings.fresh.count + s->openings.answered.count;
 }
 
 void server_free(struct server *s)
@@ -257,5 +298,6 @@ void server_free(struct server *s)
     file_watch_free(s->files);
     site_release(s->host.site);
     options_release(s->settings);
+    counters_free(s->host.counters);
     free(s);
 }

@@ -5,8 +5,10 @@
 #include "../service/service.h"
 #include "config.h"
 
+struct counters;
 struct server;
 struct settings;
+struct site;
 
 /* For who wants to watch. All members may be NULL. */
 struct server_observer {
@@ -24,6 +26,23 @@ int server_new(struct loop *l, struct settings *settings, const struct server_ob
 int server_listen(struct server *s, char *problem, size_t problem_size);
 
 struct service *server_service(const struct server *s);
+
+/* What it counts: those of its loop. */
+struct counters *server_counters(const struct server *s);
+
+/* The current one, which a reload replaces: not to be kept beyond a turn of the loop. */
+const struct site *server_site(const struct server *s);
+
+/* How reading the configuration went last: at the start, or at a reload. */
+struct server_reading {
+    bool is_good;
+    uint64_t good_ms; /* the last good one; since the epoch */
+};
+
+const struct server_reading *server_reading(const struct server *s);
+
+/* Connections without an answer to their request. */
+uint64_t server_handshaking(const struct server *s);
 
 /* Reads everything again (the configuration file, and the files that the settings name), for
  * connections that come from now on; those that are there keep what they came with. Says in the log

@@ -31,9 +31,14 @@ static struct cause cause_at(enum cause_what what, enum cause_where where)
 
 /* ---- endings ---- */
 
-static const char *backend_name(const struct session *s)
+const char *session_backend_name(const struct session *s)
 {
     return s->backend != NULL ? s->backend->name : s->target_name;
+}
+
+bool session_has_asked(const struct session *s)
+{
+    return s->opening == NULL || s->opening->head == NULL;
 }
 
 static struct access_entry entry_of(const struct session *s)
@@ -44,7 +49,7 @@ static struct access_entry entry_of(const struct session *s)
         .client = s->client_name,
         .route = s->route != NULL ? s->route->name : NULL,
         .bearer = s->bearer,
-        .backend = backend_name(s),
+        .backend = session_backend_name(s),
         .identity = s->identity,
         .duration_ms = loop_now_ms(s->host->loop) - s->base.started_ms,
     };
@@ -103,6 +108,7 @@ static void refuse(struct session *s, int status, struct cause cause, const char
     struct text t;
     struct access_entry e = refused_entry_of(s);
 
+    session_count_refused(s, cause);
     if (s->site->tls != NULL && !tls_duplex_is_open(s->client)) {
         duplex_abort(s->client, cause); /* nothing can be said to it */
         access_log_refused(&e, 0, cause, detail);
@@ -123,14 +129,16 @@ static void give_up(struct session *s, struct cause cause)
     struct access_entry e = refused_entry_of(s);
     char detail[ACCESS_LOG_DETAIL_MAX];
 
+    session_count_refused(s, cause);
     access_log_refused(&e, 0, cause, access_log_detail(cause, detail));
     free_session(s);
 }
 
-static void tell_closed(const struct session *s, const struct relay_report *report)
+static void tell_closed(struct session *s, const struct relay_report *report)
 {
     const struct server_observer *o = &s->host->observer;
 
+    session_count_closed(s, report);
     if (o->on_closed != NULL)
         o->on_closed(o->arg, report);
 }
@@ -165,6 +173,7 @@ static struct duplex *upgrade(struct session *s)
 
     duplex_pause(s->client);
     send_101(s);
+    session_count_opened(s);
     ws = ws_duplex_new(loop_scheduler(s->host->loop), s->client, WS_SERVER, s->carrier,
                        &s->route->settings->ws, s->opening->early.bytes);
     if (ws == NULL)
@@ -263,6 +272,8 @@ static bool note_verdict(struct session *s, const struct gate_verdict *v)
     char name[ADDRESS_TEXT_MAX];
 
     s->route = v->route;
+    if (s->route != NULL)
+        s->counted.route = counters_route(s->host->counters, s->route->name);
     if (v->bearer != NULL)
         s->bearer = strdup(v->bearer);
     if (v->has_target)
@@ -282,7 +293,7 @@ static void go(struct session *s, const struct gate_verdict *v, struct span rest
     o->head = NULL;
     if (keep_early(s, rest))
         o->dial = backend_dial_start(s->host->loop, s->route, v->has_target ? &v->target : NULL,
-                                     &s->host->service->stream, on_dialled, s);
+                                     &s->host->service->stream, s->counted.route, on_dialled, s);
     if (o->dial == NULL)
         refuse(s, 503, cause_at(CAUSE_NO_MEMORY, CAUSE_AT_PROXY), "out of memory");
 }
@@ -381,6 +392,7 @@ static void on_client_open(void *owner)
 {
     struct session *s = owner;
 
+    session_count_secure(s);
     if (access_log_identify(s->client, &s->identity) != 0)
         refuse(s, 503, cause_at(CAUSE_NO_MEMORY, CAUSE_AT_PROXY), "out of memory");
 }
@@ -412,9 +424,11 @@ static void enter(struct session *s)
 {
     struct openings_place *other = openings_add(s->host->openings, &s->opening->place);
 
-    if (other != NULL)
-        refuse(container_of(other, struct opening, place)->session, 503,
-               cause_at(CAUSE_LIMIT, CAUSE_AT_PROXY), "too many handshakes");
+    if (other == NULL)
+        return;
+    counter_add(&s->host->counters->loop.limits[LIMIT_HANDSHAKES], 1);
+    refuse(container_of(other, struct opening, place)->session, 503,
+           cause_at(CAUSE_LIMIT, CAUSE_AT_PROXY), "too many handshakes");
 }
 
 struct session *session_new(const struct session_host *host, struct duplex *client,
@@ -435,6 +449,7 @@ struct session *session_new(const struct session_host *host, struct duplex *clie
     }
     memcpy(s->client_name, client_name, name_size);
     s->host = host;
+    s->counted.route = counters_route(host->counters, NULL);
     s->site = site_hold(host->site);
     s->opening = o;
     o->session = s;

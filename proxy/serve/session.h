@@ -12,6 +12,7 @@
 
 #include "openings.h"
 #include "server.h"
+#include "status/session_count.h"
 
 struct session;
 struct opening;
@@ -27,6 +28,7 @@ struct session_host {
     struct server_observer observer;
     struct site *site;         /* for those to come */
     struct openings *openings; /* those that have no answer yet */
+    struct counters *counters;
 };
 
 struct session {
@@ -40,7 +42,9 @@ struct session {
     struct duplex *client; /* its TLS, if it has that. NULL once the relay has it, or it is gone */
     struct opening *opening; /* NULL once the relay has started */
     struct relay relay;
+    struct session_counted counted;
     enum ws_carrier carrier;
+    bool is_secure;                   /* its TLS, if it has that, has shaken hands */
     struct access_identity *identity; /* of the client; or NULL */
     char client_name[];
 };
@@ -49,6 +53,12 @@ struct session {
  * memory: `client` is untouched. */
 struct session *session_new(const struct session_host *host, struct duplex *client,
                             const char *client_name);
+
+/* Where it goes, or wants to go; NULL before that is known. */
+const char *session_backend_name(const struct session *s);
+
+/* Whether it is beyond its opening handshake: on its way to the backend, or there. */
+bool session_has_asked(const struct session *s);
 
 /* The server is going away: refuses with 503 what is not open yet, leaves the rest. May free
  * it. */

@@ -18,7 +18,8 @@ struct address_list {
 
 struct service_config {
     struct address_list listen;
-    uint64_t max_connections; /* 0: not given; service_open wants it set */
+    uint64_t max_connections;  /* 0: not given; service_open wants it set */
+    uint64_t also_descriptors; /* needed for other things than connections */
     uint64_t drain_delay_ms, drain_timeout_ms;
     uint64_t reload_interval_ms; /* between two looks at the files that TLS needs; 0: none */
     uint64_t connect_timeout_ms;

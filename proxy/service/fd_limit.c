@@ -49,10 +49,10 @@ static uint64_t limit_for(uint64_t connections)
     return used + bounded_spare((used - 1) / 3);
 }
 
-int fd_limit_prepare(uint64_t *max_connections, char *problem, size_t problem_size)
+int fd_limit_prepare(uint64_t *max_connections, uint64_t also, char *problem, size_t problem_size)
 {
     uint64_t limit = raise_limit();
-    uint64_t room = room_of(limit);
+    uint64_t room = room_of(limit > also ? limit - also : 0);
     struct text t;
 
     uint64_t wanted = *max_connections == 0 ? 1 : *max_connections;
@@ -67,7 +67,7 @@ int fd_limit_prepare(uint64_t *max_connections, char *problem, size_t problem_si
         "the limit of %llu open descriptors is too small: %llu connection%s need%s %llu; raise "
         "it (ulimit -n, LimitNOFILE=)%s",
         (unsigned long long)limit, (unsigned long long)wanted, wanted == 1 ? "" : "s",
-        wanted == 1 ? "s" : "", (unsigned long long)limit_for(wanted),
+        wanted == 1 ? "s" : "", (unsigned long long)(limit_for(wanted) + also),
         *max_connections == 0 ? "" : " or lower --max-connections");
     return -EMFILE;
 }

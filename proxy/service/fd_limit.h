@@ -6,8 +6,9 @@
 #include <stdint.h>
 
 /* Raises the soft limit to the hard one, and sets `*max_connections` to what that allows if it is
- * 0. A quarter of the descriptors, 16 to 64, is kept for other things. 0, or -EMFILE with one line
- * for people if the limit is too small for that many, or for one connection. */
-int fd_limit_prepare(uint64_t *max_connections, char *problem, size_t problem_size);
+ * 0. A quarter of the descriptors, 16 to 64, is kept for other things, and `also` of them before
+ * that. 0, or -EMFILE with one line for people if the limit is too small for that many, or for one
+ * connection. */
+int fd_limit_prepare(uint64_t *max_connections, uint64_t also, char *problem, size_t problem_size);
 
 #endif

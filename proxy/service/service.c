@@ -37,6 +37,9 @@ struct service {
     unsigned extra, extra_max;
     bool is_paused;
     enum phase phase;
+    struct service_walk *walks;
+    void (*on_drained)(void *arg); /* NULL once called */
+    void *on_drained_arg;
     struct deadline patience; /* the drain delay, the drain timeout, then the flush */
 };
 
@@ -78,12 +81,25 @@ static void resume_if_room(struct service *s)
         listener_resume(s->entrances[i].listener);
 }
 
+static void tell_if_drained(struct service *s)
+{
+    void (*fn)(void *arg) = s->on_drained;
+    bool is_empty = s->connections == 0 && s->extra == 0 &&
+                    s->free_descriptors == s->config->max_connections * 2;
+
+    if (fn == NULL || is_accepting(s) || !is_empty)
+        return;
+    s->on_drained = NULL;
+    fn(s->on_drained_arg);
+}
+
 static void on_descriptor_released(void *arg)
 {
     struct service *s = arg;
 
     s->free_descriptors++;
     resume_if_room(s);
+    tell_if_drained(s);
 }
 
 static void on_extra_released(void *arg)
@@ -92,6 +108,7 @@ static void on_extra_released(void *arg)
 
     s->extra--;
     resume_if_room(s);
+    tell_if_drained(s);
 }
 
 /* ---- accepting ---- */
@@ -154,6 +171,9 @@ void service_session_over(struct service_session *session)
 {
     struct service *s = session->service;
 
+    for (struct service_walk *w = s->walks; w != NULL; w = w->next)
+        if (w->at == session)
+            w->at = session->next;
     if (session->previous != NULL)
         session->previous->next = session->next;
     else
@@ -163,6 +183,32 @@ void service_session_over(struct service_session *session)
     s->connections--;
     if (!session->has_far)
         on_descriptor_released(s);
+}
+
+/* ---- who looks at them ---- */
+
+void service_walk_begin(struct service *s, struct service_walk *w)
+{
+    *w = (struct service_walk){.service = s, .at = s->first, .next = s->walks, .link = &s->walks};
+    if (w->next != NULL)
+        w->next->link = &w->next;
+    s->walks = w;
+}
+
+struct service_session *service_walk_next(struct service_walk *w)
+{
+    struct service_session *session = w->at;
+
+    if (session != NULL)
+        w->at = session->next;
+    return session;
+}
+
+void service_walk_end(struct service_walk *w)
+{
+    *w->link = w->next;
+    if (w->next != NULL)
+        w->next->link = w->link;
 }
 
 /* ---- the end ---- */
@@ -192,6 +238,7 @@ static void begin_drain(struct service *s)
     s->phase = PHASE_DRAINING;
     close_listeners(s);
     for_each_session(s, s->handler->drain);
+    tell_if_drained(s);
 }
 
 static void begin_flush(struct service *s)
@@ -256,6 +303,12 @@ void service_stop(struct service *s)
     if (s->phase == PHASE_DRAINING)
         begin_flush(s);
     wait_for(s, 0);
+}
+
+void service_on_drained(struct service *s, void (*fn)(void *arg), void *arg)
+{
+    s->on_drained = fn;
+    s->on_drained_arg = arg;
 }
 
 bool service_is_ready(const struct service *s)
@@ -345,7 +398,7 @@ void service_free(struct service *s)
 {
     if (s == NULL)
         return;
-    assert(s->first == NULL && s->phase != PHASE_CUT);
+    assert(s->first == NULL && s->walks == NULL && s->phase != PHASE_CUT);
     close_listeners(s);
     deadline_clear(loop_scheduler(s->loop), &s->patience);
     free(s);

@@ -67,6 +67,23 @@ bool service_is_ready(const struct service *s);
 uint64_t service_connections(const struct service *s);
 unsigned service_listeners(const struct service *s); /* 0 once they are closed */
 
+/* Calls `fn` once, from the loop, when a drain is over: all connections have gone and their
+ * descriptors are closed. Not if service_was_cut. */
+void service_on_drained(struct service *s, void (*fn)(void *arg), void *arg);
+
+/* A walk over all sessions that takes as many turns as it wants: those that end meanwhile are left
+ * out, those that begin, too. */
+struct service_walk {
+    struct service *service;
+    struct service_session *at;
+    struct service_walk *next, **link;
+};
+
+void service_walk_begin(struct service *s, struct service_walk *w);
+struct service_session *service_walk_next(struct service_walk *w); /* NULL: that was all */
+/* Before `w` goes, and the service. */
+void service_walk_end(struct service_walk *w);
+
 /* Whether connections had to be reset at the end. What was above their streams is then still
  * referred to by the loop's deadlines: neither service nor loop may be freed, the process is to
  * exit. */

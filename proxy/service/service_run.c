@@ -84,7 +84,8 @@ int service_run(const struct service_program *program, void *arg, struct service
     struct loop *loop;
 
     take_over();
-    if (fd_limit_prepare(&config->max_connections, problem, sizeof(problem)) < 0)
+    if (fd_limit_prepare(&config->max_connections, config->also_descriptors, problem,
+                         sizeof(problem)) < 0)
         return fail(program, problem);
     loop = loop_new();
     if (loop == NULL)

@@ -392,6 +392,12 @@ void exposition_init(struct exposition *e, const struct counters *const *blocks,
     };
 }
 
+/* Before a route is found there is nothing but handshakes. */
+static bool is_told(const struct family *f, const struct route_row *row)
+{
+    return row->name[0] != '\0' || f->each == handshakes;
+}
+
 /* One family, or what one route has of it. */
 static void advance(struct exposition *e, struct text *out)
 {
@@ -408,7 +414,8 @@ static void advance(struct exposition *e, struct text *out)
         e->row = NULL;
     } else {
         counters_sum_route(e->blocks, e->block_count, e->row, &counts);
-        f->each(out, f->name, e->row->name, &counts);
+        if (is_told(f, e->row))
+            f->each(out, f->name, e->row->name, &counts);
         e->row = counters_next(e->row);
     }
     if (e->row == NULL) {

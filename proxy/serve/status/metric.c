@@ -48,8 +48,11 @@ static void add_name(struct text *t, const char *name, const char *suffix,
 static void add_seconds(struct text *t, uint64_t ms)
 {
     text_addf(t, "%" PRIu64, ms / 1000);
-    if (ms % 1000 != 0)
-        text_addf(t, ".%03u", (unsigned)(ms % 1000));
+    if (ms % 1000 == 0)
+        return;
+    text_addf(t, ".%03u", (unsigned)(ms % 1000));
+    while (t->data[t->len - 1] == '0')
+        t->data[--t->len] = '\0';
 }
 
 void metric_number(struct text *t, const char *name, const struct metric_label *labels,

@@ -1,0 +1,158 @@
+#include "status.h"
+
+#include "../server.h"
+#include "../session.h"
+#include "../site.h"
+#include "connections_body.h"
+#include "counters.h"
+#include "crypto.h"
+#include "log.h"
+#include "metric.h"
+#include "metrics_body.h"
+#include "process_usage.h"
+#include "status_http.h"
+#include "ws_head.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LAG_MS 500 /* between two looks at how late a timer comes */
+
+struct status {
+    struct loop *loop;
+    struct server *server;
+    struct status_http *http; /* NULL once closed */
+    struct deadline lag;
+    uint64_t lag_due_ms;
+    uint64_t process_started_ms;
+};
+
+/* ---- what the metrics ask for ---- */
+
+static void look(void *owner, struct exposition_state *out)
+{
+    const struct status *s = owner;
+    const struct site *site = server_site(s->server);
+    const struct server_reading *reading = server_reading(s->server);
+
+    *out = (struct exposition_state){
+        .version = TIDEGATE_VERSION,
+        .libuv = loop_library_version(),
+        .mbedtls = crypto_library_version(),
+        .llhttp = ws_head_library_version(),
+        .is_draining = service_is_draining(server_service(s->server)),
+        .max_connections = site->settings->service.max_connections,
+        .is_reload_good = reading->is_good,
+        .reloaded_ms = reading->good_ms,
+        .started_ms = s->process_started_ms,
+        .tls = site->tls,
+        .pairs = site->settings->server.tls.pairs,
+    };
+}
+
+static void set_lag(struct status *s)
+{
+    s->lag_due_ms = loop_scheduler(s->loop)->now_ms + LAG_MS;
+    deadline_set(loop_scheduler(s->loop), &s->lag, LAG_MS);
+}
+
+static void on_lag(struct deadline *d)
+{
+    struct status *s = container_of(d, struct status, lag);
+    uint64_t late_ms = loop_scheduler(s->loop)->now_ms - s->lag_due_ms;
+
+    histogram_add(&server_counters(s->server)->loop.lag, &counters_scale_lag, late_ms);
+    set_lag(s);
+}
+
+/* ---- the pages ---- */
+
+static bool is_path(const char *path, size_t len, const char *which)
+{
+    return strlen(which) == len && memcmp(path, which, len) == 0;
+}
+
+static void say_text(struct status_answer *out, int status, const char *text)
+{
+    *out = (struct status_answer){.status = status, .type = "text/plain", .text = text};
+}
+
+static void say_body(struct status_answer *out, struct status_body *body, const char *type)
+{
+    if (body == NULL)
+        say_text(out, 503, "out of memory\n");
+    else
+        *out = (struct status_answer){.status = 200, .type = type, .body = body};
+}
+
+static void answer(void *owner, const char *path, size_t len, struct status_answer *out)
+{
+    struct status *s = owner;
+
+    if (is_path(path, len, "/livez") || is_path(path, len, "/healthz"))
+        say_text(out, 200, "ok\n");
+    else if (is_path(path, len, "/readyz") && service_is_ready(server_service(s->server)))
+        say_text(out, 200, "ok\n");
+    else if (is_path(path, len, "/readyz"))
+        say_text(out, 503, "draining\n");
+    else if (is_path(path, len, "/metrics"))
+        say_body(out, metrics_body_new(s->server, look, s), METRIC_TYPE);
+    else if (is_path(path, len, "/connections"))
+        say_body(out, connections_body_new(s->loop, server_service(s->server)), "application/json");
+    else
+        say_text(out, 404, "/livez, /readyz, /metrics or /connections\n");
+}
+
+/* ---- its life ---- */
+
+static void close_http(struct status *s)
+{
+    deadline_clear(loop_scheduler(s->loop), &s->lag);
+    status_http_close(s->http);
+    s->http = NULL;
+}
+
+static void on_drained(void *arg)
+{
+    close_http(arg);
+}
+
+int status_open(struct loop *l, struct server *server, const struct address *where,
+                struct status **out, char *problem, size_t problem_size)
+{
+    static const struct status_http_handler handler = {answer};
+    struct status *s = calloc(1, sizeof(*s));
+    struct log_record r;
+    struct text t;
+
+    text_init(&t, problem, problem_size);
+    if (s == NULL) {
+        text_add(&t, "out of memory");
+        return -ENOMEM;
+    }
+    s->loop = l;
+    s->server = server;
+    s->process_started_ms = process_usage_started_ms();
+    int status = status_http_open(l, where, &handler, s, &s->http, problem, problem_size);
+    if (status < 0) {
+        free(s);
+        return status;
+    }
+    deadline_init(&s->lag, on_lag);
+    set_lag(s);
+    service_on_drained(server_service(server), on_drained, s);
+    log_begin(&r, LOG_INFO, "status");
+    log_str(&r, "address", status_http_name(s->http));
+    log_end(&r);
+    *out = s;
+    return 0;
+}
+
+void status_free(struct status *s)
+{
+    if (s == NULL)
+        return;
+    close_http(s);
+    free(s);
+}
