@@ -89,7 +89,8 @@ static void write_value(const struct option *o, const void *base, FILE *out)
         fputs(text_format_duration(*(const uint64_t *)at, buffer, sizeof(buffer)), out);
         return;
     case OPTION_ADDRESS:
-        write_address("", at, out);
+        if (((const struct address *)at)->host[0] != '\0') /* empty: not given */
+            write_address("", at, out);
         return;
     case OPTION_CHOICE:
         write_word(o->value, *(const unsigned *)at, out);
