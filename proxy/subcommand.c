@@ -5,7 +5,7 @@ const struct subcommand subcommand_table[SUBCOMMAND_COUNT] = {
         {
             .name = "serve",
             .command = COMMAND_SERVE,
-            .usage = "--listen ADDR... --backend ADDR [flags]",
+            .usage = "[--config FILE] --listen ADDR... --backend ADDR... [flags]",
             .summary = "accept WebSocket clients, bridge each to a TCP or unix-socket backend",
             .about = "Accepts WebSocket clients and connects each to the backend. The end of one\n"
                      "direction leaves the other one open, and a failure never looks like an\n"
