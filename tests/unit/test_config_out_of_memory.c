@@ -49,7 +49,7 @@ static void test_every_allocation(void **state)
     static const char text[] =
         "listen: [127.0.0.1:1, 127.0.0.1:2]\n"
         "backend: [127.0.0.1:3, tls://a:4]\n"
-        "tls-cert: [a, b, c]\ntls-key: [d, e, f]\n"
+        "tls-cert: [a, b, c]\ntls-key: [d, e, f]\nclient-ca: g\n"
         "allow-from: [10.0.0.0/8, 127.0.0.1]\n"
         "routes:\n"
         "  - {name: a, host: b, path: /c/*, allow-origin: [https://d, https://e]}\n"
