@@ -8,9 +8,9 @@
 #ifndef TIDEGATE_COUNTERS_H
 #define TIDEGATE_COUNTERS_H
 
+#include "../route_match.h"
 #include "cause.h"
 #include "relay.h"
-#include "route_match.h"
 #include "ws_message.h"
 
 #define COUNTERS_ROUTES_MAX 1024 /* rows; further names share one */
