@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Bulk through `tidegate serve` over TLS, beside what mbedTLS's own AEAD does in the same run.
 
-Usage: tests/bench/tls.py BUILD [--rounds N] [--seconds S] [--json FILE]
+Usage: tests/bench/tls_bulk.py BUILD [--rounds N] [--seconds S] [--json FILE]
 
 One connection, messages of 64 KiB, each direction, each cipher; proxy on one CPU, load generator and backend on the
 other. AEAD: records of 16 KiB on the proxy's CPU, with the other CPU idle and with the other CPU doing the same.
@@ -14,6 +14,7 @@ import argparse
 import json
 import statistics
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def main() -> None:
         with kit.Proxy(args.build, backend, kit.make_certificate(Path(folder))) as proxy:
             for number in range(args.rounds):
                 rounds.append(one_round(args.build, proxy, backend, args.seconds))
-                print(f"round {number + 1} of {args.rounds}", end="\r", flush=True)
+                print(f"round {number + 1} of {args.rounds}", file=sys.stderr)
     medians = {
         case: {figure: statistics.median(r[case][figure] for r in rounds) for figure in rounds[0][case]}
         for case in rounds[0]
@@ -83,12 +84,13 @@ def main() -> None:
     if args.json:
         args.json.write_text(json.dumps({"machine": kit.machine(), "medians": medians, "rounds": rounds}, indent=1))
 
-    print(f"{kit.machine()}; medians of {args.rounds} rounds of {args.seconds} s")
-    print("                 proxy MB/s   its CPU   s/GB   load's CPU   AEAD MB/s quiet, busy   ratio quiet, busy")
+    print(f"{kit.machine()}; medians of {args.rounds} rounds of {args.seconds} s\n")
+    print("| cipher, direction | proxy, wall MB/s | its CPU | s/GB | MB/CPU s | AEAD quiet | busy | ratio quiet | busy |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for case, m in medians.items():
         print(
-            f"{case:16} {m['throughput']:10.0f}   {m['cpu_share']:7.0%} {m['cpu_per_gb']:6.2f}   {m['load_cpu_share']:10.0%}"
-            f"   {m['aead_quiet']:15.0f}, {m['aead_busy']:4.0f}   {m['ratio_quiet']:11.0%}, {m['ratio_busy']:4.0%}"
+            f"| {case} | {m['throughput']:.0f} | {m['cpu_share']:.0%} | {m['cpu_per_gb']:.2f} | {1e3 / m['cpu_per_gb']:.0f}"
+            f" | {m['aead_quiet']:.0f} | {m['aead_busy']:.0f} | {m['ratio_quiet']:.0%} | {m['ratio_busy']:.0%} |"
         )
 
 
