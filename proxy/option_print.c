@@ -95,6 +95,7 @@ static void write_value(const struct option *o, const void *base, FILE *out)
     case OPTION_CHOICE:
         write_word(o->value, *(const unsigned *)at, out);
         return;
+    case OPTION_TEXT:
     case OPTION_PATH:
     case OPTION_PIN:
         write_path(*(const char *const *)at, out);

@@ -18,13 +18,14 @@ enum option_kind {
     OPTION_CHOICE,    /* unsigned: the index of the word */
     OPTION_URL,       /* struct url; an argument, not a flag */
     OPTION_NAME,      /* const char *, a name in a file of tokens; an argument */
-    OPTION_PATH,      /* const char *, not copied */
+    OPTION_TEXT,      /* const char *, not copied */
+    OPTION_PATH,      /* the same, the name of a file; or credential:NAME (option_path.h) */
     OPTION_PATHS,     /* struct word_list: separated by commas */
     OPTION_WORDS,     /* struct word_list: separated by commas or blanks */
     OPTION_ORIGINS,   /* the same, of origins (access/origin.h) */
     OPTION_NETWORKS,  /* the same, of networks (cidr.h) */
     OPTION_TARGETS,   /* struct word_list, separated by blanks: rules (access/target_rule.h) */
-    OPTION_PIN,       /* as OPTION_PATH, and a SHA-256 in base64 */
+    OPTION_PIN,       /* as OPTION_TEXT, and a SHA-256 in base64 */
     OPTION_HEADER,    /* struct request_fields */
     OPTION_PROXY,     /* struct http_proxy */
     OPTION_RETRY      /* struct redial_config: its retry_count, retry_ms */

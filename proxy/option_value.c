@@ -1,6 +1,7 @@
 #include "option_value.h"
 
 #include "cidr.h"
+#include "option_path.h"
 #include "serve/access/origin.h"
 #include "serve/access/target_rule.h"
 #include "serve/access/token_file.h"
@@ -126,7 +127,9 @@ static bool add_words(enum option_kind kind, const char *text, struct word_list 
     if (!is_added(word_list_split(list, text, separators, arena), why))
         return false;
     for (size_t i = before; i < list->count; i++)
-        if (!is_word(kind, list->items[i], why))
+        if (!is_word(kind, list->items[i], why) ||
+            (kind == OPTION_PATHS &&
+             !option_path_resolve(list->items[i], arena, &list->items[i], why)))
             return false;
     return true;
 }
@@ -170,10 +173,12 @@ bool option_value_set(const struct option *o, const char *text, void *base, stru
         *(const char **)at = text;
         *why = "must be 1 to 64 letters, digits, '.', '_', '@', and '-' behind the first";
         return token_file_is_name(text, strlen(text));
-    case OPTION_PATH:
+    case OPTION_TEXT:
         *(const char **)at = text;
         *why = "is empty";
         return *text != '\0';
+    case OPTION_PATH:
+        return option_path_resolve(text, arena, at, why);
     case OPTION_PATHS:
     case OPTION_WORDS:
     case OPTION_ORIGINS:

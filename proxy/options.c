@@ -155,18 +155,12 @@ static enum options_result read_all(enum command command, const struct config_fi
     return set_from_line(command, s->argc, s->argv, s, problem);
 }
 
-/* Reads all again, with the file that a flag or the environment names. */
-static enum options_result read_with_file(enum command command, struct settings *s,
-                                          struct text *problem)
+static enum options_result read_again(enum command command, const char *path, struct settings *s,
+                                      struct text *problem)
 {
     struct config_file file;
-    int status, argc = s->argc;
-    char **argv = s->argv;
-    const char *path = s->config_file;
+    int status = config_file_open(path, &s->arena, &file, problem);
 
-    arena_clear(&s->arena);
-    *s = (struct settings){.references = s->references, .argc = argc, .argv = argv};
-    status = config_file_open(path, &s->arena, &file, problem);
     if (status != 0)
         return status == -EINVAL ? OPTIONS_BAD_FILE : OPTIONS_NO_FILE;
     enum options_result result = read_all(command, &file, s, problem);
@@ -175,6 +169,19 @@ static enum options_result read_with_file(enum command command, struct settings 
         return OPTIONS_BAD_FILE;
     if (result == OPTIONS_OK)
         result = options_settle(command, s, problem) == OPTIONS_OK ? OPTIONS_OK : OPTIONS_BAD_FILE;
+    return result;
+}
+
+/* Reads all again, with the file that a flag or the environment names. */
+static enum options_result read_with_file(enum command command, struct settings *s,
+                                          struct text *problem)
+{
+    struct arena first = s->arena; /* the name of the file may lie there */
+    const char *path = s->config_file;
+
+    *s = (struct settings){.references = s->references, .argc = s->argc, .argv = s->argv};
+    enum options_result result = read_again(command, path, s, problem);
+    arena_clear(&first);
     return result;
 }
 

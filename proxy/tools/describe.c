@@ -55,6 +55,7 @@ static const char *kind_name(enum option_kind kind)
     case OPTION_ADDRESS:
     case OPTION_URL:
     case OPTION_NAME:
+    case OPTION_TEXT:
     case OPTION_PATH:
     case OPTION_PIN:
     case OPTION_PROXY:

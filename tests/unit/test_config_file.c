@@ -367,6 +367,43 @@ static void test_many_routes(void **state)
     free(text);
 }
 
+/* What systemd hands over, for any file. */
+static void test_credentials(void **state)
+{
+    (void)state;
+    static const char text[] = "listen: :1\nbackend: :2\ntls-cert: [credential:cert.pem, b.pem]\n"
+                               "tls-key: [credential:key.pem, credential:b]\n"
+                               "tokens: credential:tokens\nbackend-server-name: credential:x\n";
+    static const char *const bad[] = {"credential:", "credential:..", "credential:.",
+                                      "credential:a/b", "credential:/etc/passwd"};
+    assert_int_equal(setenv("CREDENTIALS_DIRECTORY", "/run/credentials/x", 1), 0);
+    parse_good(text, no_flags);
+    assert_string_equal(settings.tls_certs.items[0], "/run/credentials/x/cert.pem");
+    assert_string_equal(settings.tls_certs.items[1], "b.pem");
+    assert_string_equal(settings.tls_keys.items[0], "/run/credentials/x/key.pem");
+    assert_string_equal(settings.tls_keys.items[1], "/run/credentials/x/b");
+    assert_string_equal(settings.server.defaults.tokens, "/run/credentials/x/tokens");
+    assert_string_equal(settings.server.defaults.backend_tls.server_name, "credential:x");
+    char argument[64];
+    snprintf(argument, sizeof(argument), "credential:%s", path + strlen("/tmp/"));
+    assert_int_equal(setenv("CREDENTIALS_DIRECTORY", "/tmp", 1), 0);
+    parse_good(text, (const char *const[]){"--config", argument, NULL});
+    assert_string_equal(settings.config_file, path);
+    for (size_t i = 0; i < array_count(bad); i++) {
+        assert_int_equal(parse((const char *const[]){"--tokens", bad[i], NULL}), OPTIONS_BAD);
+        assert_non_null(strstr(problem, "needs the name of one, without '/'"));
+    }
+    for (int is_empty = 0; is_empty <= 1; is_empty++) {
+        if (is_empty)
+            setenv("CREDENTIALS_DIRECTORY", "", 1);
+        else
+            unsetenv("CREDENTIALS_DIRECTORY");
+        assert_int_equal(parse(no_flags), OPTIONS_BAD_FILE);
+        assert_non_null(strstr(problem, "CREDENTIALS_DIRECTORY is not set"));
+    }
+    unsetenv("CREDENTIALS_DIRECTORY");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -378,6 +415,7 @@ int main(void)
         cmocka_unit_test_teardown(test_routes_start_from_the_top_level, forget),
         cmocka_unit_test_teardown(test_what_is_printed_can_be_read, forget),
         cmocka_unit_test_teardown(test_many_routes, forget),
+        cmocka_unit_test_teardown(test_credentials, forget),
     };
     return cmocka_run_group_tests(tests, make_file, remove_file);
 }
