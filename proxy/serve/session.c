@@ -5,6 +5,7 @@
 #include "backend_dial.h"
 #include "gate.h"
 #include "site.h"
+#include "traceparent.h"
 #include "ws_handshake.h"
 
 #include <assert.h>
@@ -51,6 +52,7 @@ static struct access_entry entry_of(const struct session *s)
         .bearer = s->bearer,
         .backend = session_backend_name(s),
         .identity = s->identity,
+        .trace_id = s->trace_id,
         .duration_ms = loop_now_ms(s->host->loop) - s->base.started_ms,
     };
 }
@@ -80,6 +82,7 @@ static void free_session(struct session *s)
     free(s->identity);
     free(s->target_name);
     free(s->bearer);
+    free(s->trace_id);
     free(s);
 }
 
@@ -298,6 +301,15 @@ static void go(struct session *s, const struct gate_verdict *v, struct span rest
         refuse(s, 503, cause_at(CAUSE_NO_MEMORY, CAUSE_AT_PROXY), "out of memory");
 }
 
+/* Who traces requests finds this one in our log. Without memory, not. */
+static void note_trace(struct session *s)
+{
+    char id[TRACEPARENT_ID_SIZE];
+
+    if (traceparent_parse(ws_head_field(s->opening->head, "traceparent"), id))
+        s->trace_id = strdup(id);
+}
+
 static void on_request(struct session *s, struct span rest)
 {
     struct opening *o = s->opening;
@@ -311,6 +323,7 @@ static void on_request(struct session *s, struct span rest)
     struct ip source;
     int status = ws_handshake_judge(o->head, &o->offer, &problem);
 
+    note_trace(s);
     if (status != 101) {
         refuse(s, status, cause_at(CAUSE_BAD_HANDSHAKE, CAUSE_AT_CLIENT), problem);
         return;

@@ -46,6 +46,7 @@ struct session {
     enum ws_carrier carrier;
     bool is_secure;                   /* its TLS, if it has that, has shaken hands */
     struct access_identity *identity; /* of the client; or NULL */
+    char *trace_id;                   /* of its request; or NULL */
     char client_name[];
 };
 

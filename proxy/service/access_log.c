@@ -126,6 +126,7 @@ void access_log_closed(const struct access_entry *e, enum ws_carrier carrier,
     log_num(&r, "duration_ms", e->duration_ms);
     add_cause(&r, names, report->cause);
     log_str(&r, "detail", access_log_detail(report->cause, detail));
+    log_str(&r, "trace_id", e->trace_id);
     log_end(&r);
 }
 
@@ -142,5 +143,6 @@ void access_log_refused(const struct access_entry *e, int status, struct cause c
     log_num(&r, "duration_ms", e->duration_ms);
     add_cause(&r, names, cause);
     log_str(&r, "detail", detail);
+    log_str(&r, "trace_id", e->trace_id);
     log_end(&r);
 }

@@ -34,6 +34,7 @@ struct access_entry {
     const char *client, *backend;           /* addresses as text; NULL: left out */
     const struct access_identity *identity; /* or NULL */
     const char *route, *bearer; /* the names of its route and of its token; NULL: left out */
+    const char *trace_id;       /* of the request (traceparent.h); or NULL */
     uint64_t duration_ms;
 };
 

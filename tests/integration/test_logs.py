@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
+import os
 import re
+import socket
+import subprocess
 
 import pytest
 from backend import echo
 from rig import Rig
+from support import default_binary
 from wsclient import CARRIERS, request
 
 
@@ -64,6 +71,88 @@ def test_17_no_secret_is_logged(rig: Rig, level: str, is_good: bool) -> None:
     proxy.wait_any("closed", "refused")
     text = "\n".join(proxy.lines)
     assert "secret-word" not in text and "c2VjcmV0" not in text
+
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.mark.parametrize("how", ["closed", "refused"])
+@pytest.mark.parametrize(
+    ("field", "trace_id"),
+    [
+        (f"00-{TRACE}-00f067aa0ba902b7-01", TRACE),
+        (f"00-{TRACE.upper()}-00f067aa0ba902b7-01", None),
+        (f"00-{'0' * 32}-00f067aa0ba902b7-01", None),
+        (f"00-{TRACE}-00f067aa0ba902b7-01\" level=error", None),
+        (TRACE, None),
+        (None, None),
+    ],
+)
+def test_trace_id(rig: Rig, how: str, field: str | None, trace_id: str | None) -> None:
+    """Of a valid traceparent, and only of one; in the record of the connection, whatever became of it."""
+    proxy = rig.proxy(rig.backend())
+    client = rig.dial(proxy)
+    change = {"Sec-WebSocket-Version": "1"} if how == "refused" else {}
+    extra = [("traceparent", field)] if field else []
+    client.sock.sendall(request(change=change, extra=extra))
+    client.read_response()
+    client.reset()
+    assert proxy.wait(how).get("trace_id") == trace_id
+
+
+def test_17_no_query_token_or_cookie_of_a_good_client(rig: Rig) -> None:
+    """Nor of one who is refused."""
+    tokens = rig.directory / "tokens"
+    tokens.write_text(f"ci {hashlib.sha256(b'secret-word').hexdigest()}\n")
+    proxy = rig.proxy(rig.backend("tcp", echo), "--log-level", "debug", "--tokens", str(tokens))
+    encoded = base64.urlsafe_b64encode(b"secret-word").decode().rstrip("=")
+    offers = f"v1.tidegate, base64url.bearer.authorization.tidegate.{encoded}"
+    ways: list[tuple[int, list[tuple[str, str]]]] = [
+        (101, [("Authorization", "Bearer secret-word")]),
+        (101, [("Sec-WebSocket-Protocol", offers)]),
+        (401, [("Authorization", "Bearer wrong-secret-word")]),
+        (400, [("Authorization", "Bearer secret-word"), ("Authorization", "Bearer secret-word")]),
+        (401, []),
+    ]
+    for status, extra in ways:
+        client = rig.dial(proxy)
+        extra = [*extra, ("Cookie", "id=secret-word"), ("Referer", "http://h/?secret-word")]
+        client.sock.sendall(request(target="/a?token=secret-word", extra=extra))
+        assert client.read_response().status == status
+        client.reset()
+        proxy.wait_any("closed", "refused")
+    text = "\n".join(proxy.lines)
+    assert "secret-word" not in text and encoded not in text
+    assert '"ci"' in text  # the name of its bearer is no secret
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_journal_takes_the_level_and_knows_the_time(rig: Rig, log_format: str) -> None:
+    """JOURNAL_STREAM names our stderr: here a socket of the test's, as the journal's is. Another one, or JSON:
+    nothing changes."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        about = os.fstat(theirs.fileno())
+        for stream, is_journal in ((f"{about.st_dev}:{about.st_ino}", True), ("1:1", False)):
+            env = {**os.environ, "JOURNAL_STREAM": stream}
+            process = subprocess.Popen(
+                [default_binary(), "serve", "--listen", "127.0.0.1:0", "--backend", "127.0.0.1:9", "--log-format", log_format],
+                stderr=theirs, env=env,
+            )  # fmt: skip
+            try:
+                line = ours.recv(4096).decode()
+                process.terminate()
+                assert process.wait(20) == 0
+            finally:
+                process.kill()
+                process.wait()
+            ours.recv(4096)  # draining, stopped
+            if log_format == "json":
+                assert "ts" in json.loads(line.splitlines()[0])
+            elif is_journal:
+                assert line.startswith("<6>level=info msg=listening ")
+            else:
+                assert line.startswith("ts=")
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
