@@ -12,7 +12,7 @@ enum option_kind {
     OPTION_FLAG,      /* bool */
     OPTION_NUMBER,    /* uint64_t */
     OPTION_DURATION,  /* uint64_t, milliseconds */
-    OPTION_ADDRESS,   /* struct address */
+    OPTION_ADDRESS,   /* struct address, to listen on */
     OPTION_BACKENDS,  /* struct backend_list, of struct address, or tls:// and one */
     OPTION_ADDRESSES, /* struct address_list */
     OPTION_CHOICE,    /* unsigned: the index of the word */

@@ -159,7 +159,7 @@ bool option_value_set(const struct option *o, const char *text, void *base, stru
         *why = *(uint64_t *)at > DURATION_MAX ? "is longer than ten years" : "must not be 0";
         return *(uint64_t *)at >= o->least && *(uint64_t *)at <= DURATION_MAX;
     case OPTION_ADDRESS:
-        return address_parse(text, at, why) == 0;
+        return address_parse_listen(text, at, why) == 0;
     case OPTION_BACKENDS:
         return add_backends(text, at, arena, why);
     case OPTION_ADDRESSES:
@@ -236,9 +236,7 @@ void option_value_describe(const struct option *o, const char *where, const char
     }
     text_addf(problem, "%s: \"%.100s\"%s%s", where, text,
               o->kind == OPTION_CHOICE ? " is not one of " : ": ", why);
-    if (o->kind == OPTION_ADDRESS)
-        text_add(problem, " (HOST:PORT, :PORT, [V6]:PORT or unix:PATH)");
-    if (o->kind == OPTION_ADDRESSES)
+    if (o->kind == OPTION_ADDRESS || o->kind == OPTION_ADDRESSES)
         text_add(problem, " (HOST:PORT, :PORT, [V6]:PORT, unix:PATH or systemd:NAME)");
     if (o->kind == OPTION_BACKENDS)
         text_add(problem, " (HOST:PORT, tls://HOST:PORT, :PORT, [V6]:PORT or unix:PATH)");

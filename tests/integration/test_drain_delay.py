@@ -93,3 +93,24 @@ def test_66_second_signal_in_the_delay(rig: Rig) -> None:
     assert connection.wait_end() == "reset"
     client.sock.close()
     proxy.check_exit(0)
+
+
+def test_66_delay_where_somebody_can_ask(rig: Rig) -> None:
+    """With a status listener it is five seconds, unless said otherwise; /readyz says so at once."""
+    for flags, delay_ms in (((), 5000), (("--drain-delay", "1h"), 3600000), (("--drain-delay", "0"), 0)):
+        proxy = rig.proxy(rig.backend(), "--status", "127.0.0.1:0", *flags)
+        status = str(proxy.wait("status")["address"])
+        assert answer(status, "/readyz") == 200
+        proxy.signal()
+        assert proxy.wait("draining")["delay_ms"] == delay_ms
+        if delay_ms > 5000:  # the others may be over by now
+            assert (answer(status, "/readyz"), answer(status, "/livez")) == (503, 200)
+        if delay_ms > 0:
+            proxy.signal()
+        proxy.check_exit(0)
+
+
+def answer(address: str, path: str) -> int:
+    with dial(address) as sock:
+        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
+        return int(sock.makefile().readline().split()[1])

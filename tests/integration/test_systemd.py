@@ -160,6 +160,19 @@ def test_sockets_beside_our_own(rig: Rig) -> None:
             assert client.collect().close == 1000
 
 
+def test_status_on_a_socket_too(rig: Rig) -> None:
+    with listening() as web, listening() as status:
+        proxy = rig.proxy(
+            rig.backend(), "--status", "systemd:status", listen=("systemd:web",),
+            **handing_over((status, "status"), (web, "web")),
+        )  # fmt: skip
+        assert proxy.address == name_of(web)
+        assert proxy.wait("status")["address"] == name_of(status)
+        with dial(name_of(status)) as sock:
+            sock.sendall(b"GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert sock.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
 def start(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """With sockets, as one that is to fail."""
     prefix = options.pop("prefix", ())
