@@ -36,6 +36,8 @@ def is_refused(address: str) -> bool:
         dial(address).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:  # it was in the queue of a listener that has just been closed
+        return False
     return False
 
 
