@@ -50,9 +50,10 @@ static void write_path(const char *path, FILE *out)
 
 static void write_list(const struct option *o, const void *at, FILE *out)
 {
-    const struct address_list *addresses = at;
+    const struct listen_list *addresses = at;
     const struct backend_list *backends = at;
     const struct word_list *words = at;
+    char address[LISTEN_ADDRESS_TEXT_MAX];
     size_t count = o->kind == OPTION_ADDRESSES  ? addresses->count
                    : o->kind == OPTION_BACKENDS ? backends->count
                                                 : words->count;
@@ -62,7 +63,8 @@ static void write_list(const struct option *o, const void *at, FILE *out)
         if (i > 0)
             fputs(", ", out);
         if (o->kind == OPTION_ADDRESSES)
-            write_address("", &addresses->items[i], out);
+            write_quoted(listen_address_format(&addresses->items[i], address, sizeof(address)),
+                         out);
         else if (o->kind == OPTION_BACKENDS)
             write_address(backends->items[i].is_tls ? "tls://" : "", &backends->items[i].address,
                           out);

@@ -23,7 +23,7 @@ const struct option option_table[] = {
     {"print-config", OPTION_FLAG, COMMAND_SERVE, LINE(prints_config), NULL, NULL, 0, false,
      "print all settings, and where each comes from; then exit"},
     {"listen", OPTION_ADDRESSES, COMMAND_SERVE, START(service.listen), "ADDR", NULL, 0, true,
-     "where to accept WebSocket clients; may be repeated"},
+     "where to accept WebSocket clients: [proxy+][ws://|wss://]ADDR; may be repeated"},
     {"listen", OPTION_ADDRESSES, COMMAND_TUNNEL, START(service.listen), "ADDR", NULL, 0, true,
      "where to accept local programs; may be repeated"},
     {"backend", OPTION_BACKENDS, COMMAND_SERVE, ROUTE(backends), "ADDR", NULL, 0, false,

@@ -14,7 +14,7 @@ enum option_kind {
     OPTION_DURATION,  /* uint64_t, milliseconds */
     OPTION_ADDRESS,   /* struct address, to listen on */
     OPTION_BACKENDS,  /* struct backend_list, of struct address, or tls:// and one */
-    OPTION_ADDRESSES, /* struct address_list */
+    OPTION_ADDRESSES, /* struct listen_list */
     OPTION_CHOICE,    /* unsigned: the index of the word */
     OPTION_URL,       /* struct url; an argument, not a flag */
     OPTION_NAME,      /* const char *, a name in a file of tokens; an argument */

@@ -29,10 +29,10 @@ static bool parse_choice(const char *words, const char *text, unsigned *out)
 }
 
 /* `text` may hold several, separated by commas or blanks. */
-static bool parse_addresses(const char *text, struct address_list *out, const char **why)
+static bool parse_addresses(const char *text, struct listen_list *out, const char **why)
 {
     const char *separators = ", \t";
-    char one[ADDRESS_TEXT_MAX];
+    char one[LISTEN_ADDRESS_TEXT_MAX];
 
     for (text += strspn(text, separators); *text != '\0'; text += strspn(text, separators)) {
         size_t len = strcspn(text, separators);
@@ -46,7 +46,7 @@ static bool parse_addresses(const char *text, struct address_list *out, const ch
         }
         memcpy(one, text, len);
         one[len] = '\0';
-        if (address_parse_listen(one, &out->items[out->count], why) < 0)
+        if (listen_address_parse(one, &out->items[out->count], why) < 0)
             return false;
         out->count++;
         text += len;
@@ -218,7 +218,7 @@ void option_value_forget(const struct option *o, void *base)
     void *at = (char *)base + o->offset;
 
     if (o->kind == OPTION_ADDRESSES)
-        ((struct address_list *)at)->count = 0;
+        ((struct listen_list *)at)->count = 0;
     else if (o->kind == OPTION_BACKENDS)
         *(struct backend_list *)at = (struct backend_list){0};
     else if (is_words(o))

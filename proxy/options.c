@@ -103,7 +103,7 @@ static enum options_result set_flag(enum command command, int argc, char **argv,
         }
         /* A list goes on to the next flag, or to the URL. */
         if (o->kind != OPTION_ADDRESSES || *i == argc || argv[*i][0] == '-' ||
-            strstr(argv[*i], "://") != NULL)
+            (option_argument(command) != NULL && strstr(argv[*i], "://") != NULL))
             return OPTIONS_OK;
         value = argv[(*i)++];
     }

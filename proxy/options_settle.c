@@ -120,6 +120,21 @@ static enum options_result finish_server(enum command command, struct settings *
     return OPTIONS_OK;
 }
 
+/* Only the server has something to do with what may stand before an address. */
+static bool check_listen(const struct listen_list *listen, struct text *problem)
+{
+    char address[LISTEN_ADDRESS_TEXT_MAX];
+
+    for (unsigned i = 0; i < listen->count; i++) {
+        if (listen->items[i].scheme == LISTEN_ANY && !listen->items[i].has_header)
+            continue;
+        text_addf(problem, "--listen %s: ws://, wss:// and proxy+ are for serve",
+                  listen_address_format(&listen->items[i], address, sizeof(address)));
+        return false;
+    }
+    return true;
+}
+
 static enum options_result finish_tunnel(struct settings *s, struct text *problem)
 {
     struct dialer_config *d = &s->tunnel.dial.dialer;
@@ -156,7 +171,7 @@ static enum options_result finish_tunnel(struct settings *s, struct text *proble
 static bool is_missing(const struct option *o, const struct settings *s)
 {
     if (o->kind == OPTION_ADDRESSES)
-        return ((const struct address_list *)((const char *)s + o->offset))->count == 0;
+        return ((const struct listen_list *)((const char *)s + o->offset))->count == 0;
     return s->origins[o - option_table].source == OPTION_DEFAULT;
 }
 
@@ -185,6 +200,8 @@ enum options_result options_settle(enum command command, struct settings *s, str
 
     if (result != OPTIONS_OK || command == COMMAND_TOKEN)
         return result;
+    if (command != COMMAND_SERVE && !check_listen(&s->service.listen, problem))
+        return OPTIONS_BAD;
     finish_ws(&s->service.ws, &s->service.relay, s);
     return command & (COMMAND_TUNNEL | COMMAND_STDIO | COMMAND_PROBE)
                ? finish_tunnel(s, problem)

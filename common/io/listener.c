@@ -150,6 +150,11 @@ char *listener_peer_name(const struct listener *x, char *buffer, size_t size)
     return resolve_format(&x->peer, buffer, size);
 }
 
+bool listener_peer(const struct listener *x, struct ip_endpoint *out)
+{
+    return ip_endpoint_from_sockaddr((const struct sockaddr *)&x->peer, out);
+}
+
 uint16_t listener_port(const struct listener *x)
 {
     return x->port;

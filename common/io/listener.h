@@ -5,6 +5,7 @@
 #define TIDEGATE_LISTENER_H
 
 #include "address.h"
+#include "ip.h"
 #include "loop.h"
 
 #include <stdbool.h>
@@ -38,6 +39,9 @@ const char *listener_name(const struct listener *x);
  * also known if the peer has reset it by now. Valid in on_accept only. Returns `buffer`; 64 bytes
  * do. */
 char *listener_peer_name(const struct listener *x, char *buffer, size_t size);
+
+/* The same as a number. False: it has none (a unix socket). Valid in on_accept only. */
+bool listener_peer(const struct listener *x, struct ip_endpoint *out);
 
 /* The port it is bound to (TCP), or 0. */
 uint16_t listener_port(const struct listener *x);

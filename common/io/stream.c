@@ -213,6 +213,12 @@ void stream_keep_flags(struct duplex *duplex, int flags)
     s->has_old_flags = true;
 }
 
+bool stream_local(const struct duplex *duplex, struct ip_endpoint *out)
+{
+    const struct stream *s = container_of(duplex, const struct stream, duplex);
+    return stream_socket_local(stream_fd(s), out);
+}
+
 char *stream_peer_name(const struct duplex *duplex, char *buffer, size_t size)
 {
     const struct stream *s = container_of(duplex, const struct stream, duplex);

@@ -14,6 +14,7 @@
 #define TIDEGATE_STREAM_H
 
 #include "duplex.h"
+#include "ip.h"
 #include "loop.h"
 
 struct stream_options {
@@ -35,6 +36,10 @@ void stream_on_release(struct duplex *duplex, void (*fn)(void *arg), void *arg);
 /* The descriptor shares its open file with others (standard input): before it is closed, its file
  * status flags become `flags` again. */
 void stream_keep_flags(struct duplex *duplex, int flags);
+
+/* The address that the peer connected to, or that we connected from. False: it has no number (a
+ * unix socket), or is gone. */
+bool stream_local(const struct duplex *duplex, struct ip_endpoint *out);
 
 /* Numeric "address:port" or "unix" of the peer, terminated; returns `buffer`. 64 bytes do. */
 char *stream_peer_name(const struct duplex *duplex, char *buffer, size_t size);

@@ -120,3 +120,11 @@ void stream_socket_peer_name(int fd, char *buffer, size_t size)
         peer.ss_family = AF_UNSPEC;
     resolve_format(&peer, buffer, size);
 }
+
+bool stream_socket_local(int fd, struct ip_endpoint *out)
+{
+    struct sockaddr_storage local = {0};
+    socklen_t len = sizeof(local);
+    return getsockname(fd, (struct sockaddr *)&local, &len) == 0 &&
+           ip_endpoint_from_sockaddr((const struct sockaddr *)&local, out);
+}

@@ -3,6 +3,8 @@
 #ifndef TIDEGATE_STREAM_SOCKET_H
 #define TIDEGATE_STREAM_SOCKET_H
 
+#include "ip.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,6 +37,9 @@ int stream_socket_end(int fd);
 
 /* "address:port" or "unix". */
 void stream_socket_peer_name(int fd, char *buffer, size_t size);
+
+/* Our end's address. False: a unix socket, or it is gone. */
+bool stream_socket_local(int fd, struct ip_endpoint *out);
 
 /* Bytes handed to the kernel that the peer's has not acknowledged (unix: has not read). */
 size_t stream_socket_outstanding(int fd);

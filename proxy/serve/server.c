@@ -25,25 +25,27 @@ struct server {
     struct server_reading reading;
 };
 
-static struct service_session *start_session(void *owner, struct duplex *client, const char *name)
+static struct service_session *start_session(void *owner, struct duplex *client,
+                                             const struct service_arrival *arrival)
 {
     struct server *s = owner;
-    struct session *session = session_new(&s->host, client, name);
+    struct session *session = session_new(&s->host, client, arrival);
 
     return session == NULL ? NULL : &session->base;
 }
 
-static void turn_away(void *owner, uint64_t id, struct duplex *client, const char *name)
+static void turn_away(void *owner, uint64_t id, struct duplex *client,
+                      const struct service_arrival *arrival)
 {
     char buffer[1024];
     struct text t;
-    struct access_entry e = {.names = &access_log_serve, .conn = id, .client = name};
+    struct access_entry e = {.names = &access_log_serve, .conn = id, .client = arrival->name};
     struct span span;
     const struct server *s = owner;
 
     counter_add(&s->host.counters->loop.limits[LIMIT_CONNECTIONS], 1);
     counter_add(&counters_route(s->host.counters, NULL)->handshakes[CAUSE_LIMIT], 1);
-    if (s->host.site->tls != NULL) { /* to tell it so would take a handshake */
+    if (site_has_tls(s->host.site, arrival->at)) { /* to tell it so would take a handshake */
         struct cause cause = {.what = CAUSE_LIMIT};
         duplex_abort(client, cause);
         access_log_refused(&e, 0, cause, "too many connections");
@@ -58,9 +60,20 @@ static void turn_away(void *owner, uint64_t id, struct duplex *client, const cha
                        "too many connections");
 }
 
+static const char *form(void *owner, const struct listen_address *at)
+{
+    const struct server *s = owner;
+    bool has_tls = site_has_tls(s->host.site, at);
+
+    if (at->has_header)
+        return has_tls ? "proxy+wss" : "proxy+ws";
+    return has_tls ? "wss" : "ws";
+}
+
 static const struct service_handler handler = {
     .start = start_session,
     .turn_away = turn_away,
+    .form = form,
     .drain = session_drain,
     .abort = session_abort,
     .far_key = "backend",

@@ -23,6 +23,7 @@ struct opening {
     struct deadline timeout;     /* for the head */
     struct openings_place place; /* until there is an answer to it */
     struct early early;          /* frames that come before our 101 */
+    bool has_tls;                /* of the client's */
 };
 
 static struct cause cause_at(enum cause_what what, enum cause_where where)
@@ -112,7 +113,7 @@ static void refuse(struct session *s, int status, struct cause cause, const char
     struct access_entry e = refused_entry_of(s);
 
     session_count_refused(s, cause);
-    if (s->site->tls != NULL && !tls_duplex_is_open(s->client)) {
+    if (s->opening->has_tls && !tls_duplex_is_open(s->client)) {
         duplex_abort(s->client, cause); /* nothing can be said to it */
         access_log_refused(&e, 0, cause, detail);
         free_session(s);
@@ -316,7 +317,7 @@ static void on_request(struct session *s, struct span rest)
     struct gate_request request = {
         .head = o->head,
         .offer = &o->offer,
-        .client = s->site->tls != NULL ? s->client : NULL,
+        .client = o->has_tls ? s->client : NULL,
     };
     struct gate_verdict verdict;
     const char *problem = NULL;
@@ -418,7 +419,7 @@ static void on_client_answered(void *owner)
     openings_answered(s->host->openings, &s->opening->place);
 }
 
-/* The client, on TLS if that is asked for. NULL when out of memory. */
+/* The client with TLS. NULL when out of memory. */
 static struct duplex *secure(const struct session_host *host, struct duplex *client)
 {
     struct tls_duplex_options options = {
@@ -428,8 +429,7 @@ static struct duplex *secure(const struct session_host *host, struct duplex *cli
         .on_answered = on_client_answered,
     };
 
-    return host->site->tls == NULL ? client
-                                   : tls_duplex_new(loop_scheduler(host->loop), client, &options);
+    return tls_duplex_new(loop_scheduler(host->loop), client, &options);
 }
 
 /* Counts one more; if that is too many another one goes. */
@@ -445,28 +445,30 @@ static void enter(struct session *s)
 }
 
 struct session *session_new(const struct session_host *host, struct duplex *client,
-                            const char *client_name)
+                            const struct service_arrival *arrival)
 {
-    size_t name_size = strlen(client_name) + 1;
+    size_t name_size = strlen(arrival->name) + 1;
+    bool has_tls = site_has_tls(host->site, arrival->at);
     struct session *s = calloc(1, sizeof(*s) + name_size);
     struct opening *o = calloc(1, sizeof(*o));
     struct ws_head *head = ws_head_new(WS_SERVER);
 
     if (s != NULL && o != NULL && head != NULL)
-        s->client = secure(host, client);
+        s->client = has_tls ? secure(host, client) : client;
     if (s == NULL || o == NULL || head == NULL || s->client == NULL) {
         ws_head_free(head);
         free(o);
         free(s);
         return NULL;
     }
-    memcpy(s->client_name, client_name, name_size);
+    memcpy(s->client_name, arrival->name, name_size);
     s->host = host;
     s->counted.route = counters_route(host->counters, NULL);
     s->site = site_hold(host->site);
     s->opening = o;
     o->session = s;
     o->head = head;
+    o->has_tls = has_tls;
     deadline_init(&o->timeout, on_head_timeout);
     deadline_set(loop_scheduler(host->loop), &o->timeout,
                  s->site->settings->server.handshake_timeout_ms);

@@ -50,10 +50,10 @@ struct session {
     char client_name[];
 };
 
-/* Takes over a new, paused stream and sets it going. `client_name` is copied. NULL when out of
+/* Takes over a new, paused stream and sets it going. NULL when out of
  * memory: `client` is untouched. */
 struct session *session_new(const struct session_host *host, struct duplex *client,
-                            const char *client_name);
+                            const struct service_arrival *arrival);
 
 /* Where it goes, or wants to go; NULL before that is known. */
 const char *session_backend_name(const struct session *s);

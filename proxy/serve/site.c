@@ -119,24 +119,45 @@ static bool is_local(const struct address *a)
                          : memcmp(ip.bytes, (const uint8_t[16]){[15] = 1}, sizeof(ip.bytes)) == 0;
 }
 
+bool site_has_tls(const struct site *site, const struct listen_address *at)
+{
+    return listen_address_has_tls(at, site->tls != NULL);
+}
+
+/* A listener cannot change while the program runs, but a reload may take the certificates away. */
+static bool has_certificates(const struct site *site, struct text *problem)
+{
+    const struct listen_list *listen = &site->settings->service.listen;
+    char address[LISTEN_ADDRESS_TEXT_MAX];
+
+    for (unsigned i = 0; i < listen->count; i++) {
+        if (site->tls != NULL || !site_has_tls(site, &listen->items[i]))
+            continue;
+        text_addf(problem, "--listen %s: needs --tls-cert and --tls-key",
+                  listen_address_format(&listen->items[i], address, sizeof(address)));
+        return false;
+    }
+    return true;
+}
+
 bool site_is_guarded(const struct site *site, struct text *problem)
 {
-    const struct address_list *listen = &site->settings->service.listen;
+    const struct listen_list *listen = &site->settings->service.listen;
     const struct route *open = NULL;
-    char address[ADDRESS_TEXT_MAX];
+    char address[LISTEN_ADDRESS_TEXT_MAX];
 
     for (size_t i = 0; i < site->route_count && open == NULL; i++)
         if (site->routes[i].tokens == NULL)
             open = &site->routes[i];
-    if (site->settings->server.allows_anyone || site->tls != NULL || open == NULL)
+    if (site->settings->server.allows_anyone || open == NULL)
         return true;
     for (unsigned i = 0; i < listen->count; i++) {
-        if (is_local(&listen->items[i]))
+        if (is_local(&listen->items[i].address) || site_has_tls(site, &listen->items[i]))
             continue;
         text_addf(problem,
                   "--listen %s: anybody who reaches it could use the route \"%s\": give it TLS "
                   "(--tls-cert), tokens (--tokens), or say that this is meant (--allow-anyone)",
-                  address_format(&listen->items[i], address, sizeof(address)), open->name);
+                  listen_address_format(&listen->items[i], address, sizeof(address)), open->name);
         return false;
     }
     return true;
@@ -159,6 +180,8 @@ int site_new(struct settings *settings, struct backend_pool *pool, struct site *
     int status = set_up_tls(site, problem);
     if (status == 0)
         status = set_up_routes(site, problem);
+    if (status == 0 && !has_certificates(site, problem))
+        status = -EINVAL;
     if (status == 0 && !site_is_guarded(site, problem))
         status = -EACCES;
     if (status != 0) {

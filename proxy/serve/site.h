@@ -11,7 +11,7 @@ struct site {
     unsigned references;
     struct settings *settings; /* held */
     struct backend_pool *pool;
-    struct tls_config *tls; /* NULL: clients come without TLS */
+    struct tls_config *tls; /* NULL: no client comes with TLS */
     struct route *routes;
     size_t route_count;
     struct arena arena;
@@ -28,6 +28,9 @@ void site_release(struct site *site); /* NULL is fine */
 /* The route for a request whose host and path have been checked (route_match.h); NULL: none. */
 struct route *site_find_route(const struct site *site, const char *host, const char *path,
                               size_t path_len);
+
+/* Whether clients that come by this address have TLS. */
+bool site_has_tls(const struct site *site, const struct listen_address *at);
 
 /* False, with one line for people, if anybody who gets a packet here could use it unasked: it
  * listens beyond this machine, without TLS, and a route asks for no token. */

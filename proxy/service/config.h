@@ -4,20 +4,20 @@
 #ifndef TIDEGATE_SERVICE_CONFIG_H
 #define TIDEGATE_SERVICE_CONFIG_H
 
-#include "address.h"
+#include "listen_address.h"
 #include "relay.h"
 #include "stream.h"
 #include "ws_duplex.h"
 
 #define SERVICE_LISTEN_MAX 16
 
-struct address_list {
+struct listen_list {
     unsigned count;
-    struct address items[SERVICE_LISTEN_MAX];
+    struct listen_address items[SERVICE_LISTEN_MAX];
 };
 
 struct service_config {
-    struct address_list listen;
+    struct listen_list listen;
     uint64_t max_connections;  /* 0: not given; service_open wants it set */
     uint64_t also_descriptors; /* needed for other things than connections */
     uint64_t drain_delay_ms, drain_timeout_ms;

@@ -19,6 +19,7 @@ enum phase { PHASE_SERVING, PHASE_LEAVING, PHASE_DRAINING, PHASE_FLUSHING, PHASE
 /* One address: whom its listener tells of a connection. */
 struct entrance {
     struct service *service;
+    const struct listen_address *at;
     struct listener *listener;
 };
 
@@ -113,9 +114,10 @@ static void on_extra_released(void *arg)
 
 /* ---- accepting ---- */
 
-static void add_session(struct service *s, struct duplex *near, const char *name)
+static void add_session(struct service *s, struct duplex *near,
+                        const struct service_arrival *arrival)
 {
-    struct service_session *session = s->handler->start(s->owner, near, name);
+    struct service_session *session = s->handler->start(s->owner, near, arrival);
 
     if (session == NULL) {
         s->free_descriptors++; /* the far end's */
@@ -140,20 +142,24 @@ static void on_accept(void *owner, int fd, bool is_unix)
     struct entrance *entrance = owner;
     struct service *s = entrance->service;
     char buffer[PEER_NAME_MAX];
-    const char *name = listener_peer_name(entrance->listener, buffer, sizeof(buffer));
+    struct service_arrival arrival = {
+        .at = entrance->at,
+        .name = listener_peer_name(entrance->listener, buffer, sizeof(buffer)),
+    };
     struct duplex *near =
         stream_open(s->loop, fd, is_unix ? STREAM_UNIX : STREAM_TCP, &s->config->stream);
 
+    arrival.has_peer = listener_peer(entrance->listener, &arrival.peer);
     if (near == NULL) {
         log_line(LOG_ERROR, "out of memory: connection refused");
     } else if (is_full(s)) {
         s->extra++;
         stream_on_release(near, on_extra_released, s);
-        s->handler->turn_away(s->owner, ++s->last_id, near, name);
+        s->handler->turn_away(s->owner, ++s->last_id, near, &arrival);
     } else {
         s->free_descriptors -= 2;
         stream_on_release(near, on_descriptor_released, s);
-        add_session(s, near, name);
+        add_session(s, near, &arrival);
     }
     pause_if_overrun(s);
 }
@@ -344,6 +350,8 @@ static void log_listening(const struct service *s, unsigned index)
 
     log_begin(&r, LOG_INFO, "listening");
     log_str(&r, "address", service_address(s, index));
+    if (s->handler->form != NULL)
+        log_str(&r, "form", s->handler->form(s->owner, s->entrances[index].at));
     log_str(&r, s->handler->far_key, s->far_name);
     log_end(&r);
 }
@@ -372,8 +380,9 @@ int service_open(struct loop *l, const struct service_config *config,
     for (unsigned i = 0; i < config->listen.count; i++) {
         static const struct listener_options options = {0};
         s->entrances[i].service = s;
+        s->entrances[i].at = &config->listen.items[i];
         int status =
-            listener_open(l, &config->listen.items[i], &options, on_accept, &s->entrances[i],
+            listener_open(l, &s->entrances[i].at->address, &options, on_accept, &s->entrances[i],
                           &s->entrances[i].listener, problem, problem_size);
         if (status < 0) {
             close_listeners(s);

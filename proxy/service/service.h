@@ -9,6 +9,7 @@
 #define TIDEGATE_SERVICE_H
 
 #include "config.h"
+#include "ip.h"
 #include "loop.h"
 
 struct service;
@@ -21,12 +22,24 @@ struct service_session {
     bool has_far; /* service_session_connected has been told */
 };
 
+/* How a connection came here: valid during the call; `at` as long as the service. */
+struct service_arrival {
+    const struct listen_address *at;
+    const char *name; /* of the peer: "address:port", "unix" */
+    bool has_peer;    /* false: a unix socket */
+    struct ip_endpoint peer;
+};
+
 struct service_handler {
-    /* Takes over a new, paused stream and sets it going. `name` (of the peer) is to be copied. NULL
-     * when out of memory: `near` is untouched. */
-    struct service_session *(*start)(void *owner, struct duplex *near, const char *name);
+    /* Takes over a new, paused stream and sets it going. NULL when out of memory: `near` is
+     * untouched. */
+    struct service_session *(*start)(void *owner, struct duplex *near,
+                                     const struct service_arrival *arrival);
     /* Takes over one above the limit, to end it soon. */
-    void (*turn_away)(void *owner, uint64_t id, struct duplex *near, const char *name);
+    void (*turn_away)(void *owner, uint64_t id, struct duplex *near,
+                      const struct service_arrival *arrival);
+    /* What an address takes, for the log: static. NULL: there is but one kind. */
+    const char *(*form)(void *owner, const struct listen_address *at);
     /* The service is going away: ends what is not open yet, leaves the rest. May end `s`. */
     void (*drain)(struct service_session *s);
     /* Its patience is over: breaks what is open, ends the rest. May end `s`. */

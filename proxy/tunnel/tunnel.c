@@ -78,16 +78,17 @@ static const struct tunnel_link_handler link_handler = {on_open, on_failed, on_d
 
 /* ---- from the service ---- */
 
-static struct service_session *start_session(void *owner, struct duplex *local, const char *name)
+static struct service_session *start_session(void *owner, struct duplex *local,
+                                             const struct service_arrival *arrival)
 {
     const struct tunnel *tunnel = owner;
-    size_t name_size = strlen(name) + 1;
+    size_t name_size = strlen(arrival->name) + 1;
     struct session *s = calloc(1, sizeof(*s) + name_size);
 
     if (s == NULL)
         return NULL;
     s->tunnel = tunnel;
-    memcpy(s->local_name, name, name_size);
+    memcpy(s->local_name, arrival->name, name_size);
     if (!tunnel_link_start(&s->link, tunnel->loop, tunnel->config, &link_handler, local)) {
         free(s);
         return NULL;
@@ -95,11 +96,14 @@ static struct service_session *start_session(void *owner, struct duplex *local, 
     return &s->base;
 }
 
-static void turn_away(void *owner, uint64_t id, struct duplex *local, const char *name)
+static void turn_away(void *owner, uint64_t id, struct duplex *local,
+                      const struct service_arrival *arrival)
 {
     const struct tunnel *tunnel = owner;
-    struct access_entry e = {
-        .names = &access_log_tunnel, .conn = id, .client = name, .backend = tunnel->server_name};
+    struct access_entry e = {.names = &access_log_tunnel,
+                             .conn = id,
+                             .client = arrival->name,
+                             .backend = tunnel->server_name};
     struct cause cause = {.what = CAUSE_LIMIT};
 
     duplex_abort(local, cause);
@@ -131,10 +135,10 @@ static const struct service_handler handler = {
 
 /* ---- as a program ---- */
 
-static void warn_of_unix_sockets(const struct address_list *listen)
+static void warn_of_unix_sockets(const struct listen_list *listen)
 {
     for (unsigned i = 0; i < listen->count; i++) {
-        if (listen->items[i].kind != ADDRESS_UNIX)
+        if (listen->items[i].address.kind != ADDRESS_UNIX)
             continue;
         log_line(LOG_WARN, "a local program on a unix socket cannot be told of a reset, an aborted "
                            "connection looks like an ended one");

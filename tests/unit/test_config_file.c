@@ -211,7 +211,7 @@ static void test_kinds_of_values(void **state)
                no_flags);
     const struct route_settings *r = &settings.server.defaults;
     assert_int_equal(settings.service.listen.count, 2);
-    assert_int_equal(settings.service.listen.items[1].port, 2);
+    assert_int_equal(settings.service.listen.items[1].address.port, 2);
     assert_int_equal(r->backends.count, 2);
     assert_true(r->backends.items[0].is_tls);
     assert_int_equal(r->backends.items[1].address.kind, ADDRESS_UNIX);
