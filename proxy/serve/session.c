@@ -23,7 +23,6 @@ struct opening {
     struct deadline timeout;     /* for the head */
     struct openings_place place; /* until there is an answer to it */
     struct early early;          /* frames that come before our 101 */
-    bool has_tls;                /* of the client's */
 };
 
 static struct cause cause_at(enum cause_what what, enum cause_where where)
@@ -113,7 +112,7 @@ static void refuse(struct session *s, int status, struct cause cause, const char
     struct access_entry e = refused_entry_of(s);
 
     session_count_refused(s, cause);
-    if (s->opening->has_tls && !tls_duplex_is_open(s->client)) {
+    if (s->has_tls && !s->is_secure) {
         duplex_abort(s->client, cause); /* nothing can be said to it */
         access_log_refused(&e, 0, cause, detail);
         free_session(s);
@@ -317,7 +316,7 @@ static void on_request(struct session *s, struct span rest)
     struct gate_request request = {
         .head = o->head,
         .offer = &o->offer,
-        .client = o->has_tls ? s->client : NULL,
+        .client = s->has_tls ? s->client : NULL,
     };
     struct gate_verdict verdict;
     const char *problem = NULL;
@@ -465,10 +464,10 @@ struct session *session_new(const struct session_host *host, struct duplex *clie
     s->host = host;
     s->counted.route = counters_route(host->counters, NULL);
     s->site = site_hold(host->site);
+    s->has_tls = has_tls;
     s->opening = o;
     o->session = s;
     o->head = head;
-    o->has_tls = has_tls;
     deadline_init(&o->timeout, on_head_timeout);
     deadline_set(loop_scheduler(host->loop), &o->timeout,
                  s->site->settings->server.handshake_timeout_ms);

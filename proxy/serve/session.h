@@ -44,14 +44,15 @@ struct session {
     struct relay relay;
     struct session_counted counted;
     enum ws_carrier carrier;
-    bool is_secure;                   /* its TLS, if it has that, has shaken hands */
+    bool has_tls;                     /* is to come with it ... */
+    bool is_secure;                   /* ... and has shaken hands */
     struct access_identity *identity; /* of the client; or NULL */
     char *trace_id;                   /* of its request; or NULL */
     char client_name[];
 };
 
-/* Takes over a new, paused stream and sets it going. NULL when out of
- * memory: `client` is untouched. */
+/* Takes over a new, paused stream and sets it going. NULL when out of memory: `client` is
+ * untouched. */
 struct session *session_new(const struct session_host *host, struct duplex *client,
                             const struct service_arrival *arrival);
 

@@ -11,7 +11,7 @@ void session_count_secure(struct session *s)
 
 void session_count_refused(const struct session *s, struct cause cause)
 {
-    if (s->site->tls != NULL && !s->is_secure)
+    if (s->has_tls && !s->is_secure)
         counter_add(&s->host->counters->loop.tls[cause.what], 1);
     counter_add(&s->counted.route->handshakes[cause.what], 1);
 }
