@@ -84,7 +84,7 @@ static void write_value(const struct option *o, const void *base, FILE *out)
         fputs(*(const bool *)at ? "true" : "false", out);
         return;
     case OPTION_NUMBER:
-        if (*(const uint64_t *)at != 0) /* 0: not given */
+        if (*(const uint64_t *)at != 0 || o->fallback != NULL) /* 0 without a default: not given */
             fprintf(out, "%llu", (unsigned long long)*(const uint64_t *)at);
         return;
     case OPTION_DURATION:

@@ -32,6 +32,7 @@
     X(TLS, "tls-failed", 4008, "TLS failed")                                                       \
     X(IDLE, "idle", 4005, "idle too long")                                                         \
     X(HALF_CLOSED, "half-closed-timeout", 4006, "half-closed and idle too long")                   \
+    X(HALF_CLOSED_LIMIT, "half-closed-limit", 1013, "too many half-closed connections")            \
     X(BAD_HANDSHAKE, "bad-handshake", 0, "handshake refused")                                      \
     X(HANDSHAKE_TIMEOUT, "handshake-timeout", 0, "handshake too slow")                             \
     X(LIMIT, "limit", 0, "too many connections")

@@ -161,6 +161,8 @@ static void way_ended(struct relay_way *w)
         relay_watch_idle(r);
     }
     duplex_finish(w->to);
+    if (r->on_first_end != NULL && !opposite(w)->has_ended)
+        r->on_first_end(r);
 }
 
 static void way_finished(struct relay_way *w)
@@ -242,6 +244,11 @@ static const struct duplex_events client_events = {client_on_data, client_on_end
                                                    client_on_drain, client_on_finished};
 static const struct duplex_events backend_events = {
     backend_on_data, backend_on_end, backend_on_abort, backend_on_drain, backend_on_finished};
+
+void relay_watch_first_end(struct relay *r, void (*fn)(struct relay *r))
+{
+    r->on_first_end = fn;
+}
 
 void relay_start(struct relay *r, struct scheduler *s, struct duplex *client,
                  struct duplex *backend, const struct relay_limits *limits,

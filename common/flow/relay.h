@@ -50,6 +50,7 @@ struct relay {
     struct scheduler *scheduler;
     const struct relay_limits *limits;
     void (*on_done)(struct relay *r, const struct relay_report *report);
+    void (*on_first_end)(struct relay *r); /* or NULL */
     struct deadline idle, lifetime;
     struct task done;
     uint64_t last_byte_ms, first_end_ms, second_end_ms;
@@ -79,6 +80,10 @@ struct relay_view {
 };
 
 void relay_look(const struct relay *r, struct relay_view *out);
+
+/* Tells when one direction has ended, and the other goes on: at most once, before on_done. `fn` may
+ * abort other relays. To be called right behind relay_start. */
+void relay_watch_first_end(struct relay *r, void (*fn)(struct relay *r));
 
 /* Breaks both directions from our side (shutdown, lifetime). on_done follows. Harmless if already
  * over. */

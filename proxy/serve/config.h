@@ -5,6 +5,7 @@
 #define TIDEGATE_SERVE_CONFIG_H
 
 #include "../service/config.h"
+#include "client_limits.h"
 #include "tls_config.h"
 #include "word_list.h"
 
@@ -37,6 +38,7 @@ struct route_settings {
     struct tls_client_options backend_tls;
     unsigned backend_tls_finish;
     uint64_t connect_timeout_ms;
+    uint64_t max_connections; /* 0: no limit */
     struct relay_limits relay;
     struct ws_duplex_config ws;
 };
@@ -60,6 +62,7 @@ struct server_config {
     uint64_t handshake_timeout_ms;
     uint64_t max_handshakes; /* under way at a time */
     struct address status;   /* host empty: no status port */
+    struct client_bounds per_client;
 };
 
 #endif

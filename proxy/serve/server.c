@@ -6,7 +6,7 @@
 #include "../service/access_log.h"
 #include "../service/tls_files.h"
 #include "log.h"
-#include "session.h"
+#include "session_limits.h"
 #include "site.h"
 #include "status/counters.h"
 #include "ws_handshake.h"
@@ -34,30 +34,60 @@ static struct service_session *start_session(void *owner, struct duplex *client,
     return session == NULL ? NULL : &session->base;
 }
 
-static void turn_away(void *owner, uint64_t id, struct duplex *client,
-                      const struct service_arrival *arrival)
+/* Says why if it can: on a TLS port that would take a handshake. */
+static void dismiss(const struct server *s, uint64_t id, struct duplex *client,
+                    const struct service_arrival *arrival, const char *problem)
 {
     char buffer[1024];
     struct text t;
     struct access_entry e = {.names = &access_log_serve, .conn = id, .client = arrival->name};
+    struct cause cause = {.what = CAUSE_LIMIT};
     struct span span;
-    const struct server *s = owner;
 
-    counter_add(&s->host.counters->loop.limits[LIMIT_CONNECTIONS], 1);
-    counter_add(&counters_route(s->host.counters, NULL)->handshakes[CAUSE_LIMIT], 1);
-    if (site_has_tls(s->host.site, arrival->at)) { /* to tell it so would take a handshake */
-        struct cause cause = {.what = CAUSE_LIMIT};
+    if (site_has_tls(s->host.site, arrival->at)) {
         duplex_abort(client, cause);
-        access_log_refused(&e, 0, cause, "too many connections");
+        access_log_refused(&e, 0, cause, problem);
         return;
     }
     text_init(&t, buffer, sizeof(buffer));
-    ws_handshake_refuse(503, "too many connections", &t);
+    ws_handshake_refuse(503, problem, &t);
     span = (struct span){(uint8_t *)t.data, t.len};
     duplex_write(client, &span, 1);
     duplex_close(client);
-    access_log_refused(&e, 503, (struct cause){CAUSE_LIMIT, CAUSE_AT_PROXY, 0},
-                       "too many connections");
+    access_log_refused(&e, 503, cause, problem);
+}
+
+static void count_dismissed(struct server *s, enum limit_kind limit)
+{
+    counter_add(&s->host.counters->loop.limits[limit], 1);
+    counter_add(&counters_route(s->host.counters, NULL)->handshakes[CAUSE_LIMIT], 1);
+}
+
+static void turn_away(void *owner, uint64_t id, struct duplex *client,
+                      const struct service_arrival *arrival)
+{
+    struct server *s = owner;
+
+    count_dismissed(s, LIMIT_CONNECTIONS);
+    dismiss(s, id, client, arrival, "too many connections");
+}
+
+/* Who is not known yet is judged when it is (session.c). */
+static bool admit(void *owner, uint64_t id, struct duplex *client,
+                  const struct service_arrival *arrival)
+{
+    struct server *s = owner;
+    struct session_limit limit;
+
+    if (!session_limits_know_client(arrival) ||
+        session_limits_admit(&s->host, &arrival->peer.ip, &limit))
+        return true;
+    count_dismissed(s, limit.kind);
+    if (limit.is_told)
+        dismiss(s, id, client, arrival, limit.problem);
+    else
+        duplex_abort(client, (struct cause){.what = CAUSE_LIMIT});
+    return false;
 }
 
 static const char *form(void *owner, const struct listen_address *at)
@@ -73,6 +103,7 @@ static const char *form(void *owner, const struct listen_address *at)
 static const struct service_handler handler = {
     .start = start_session,
     .turn_away = turn_away,
+    .admit = admit,
     .form = form,
     .drain = session_drain,
     .abort = session_abort,
@@ -164,9 +195,12 @@ int server_new(struct loop *l, struct settings *settings, const struct server_ob
     if (observer != NULL)
         s->host.observer = *observer;
     s->host.counters = counters_new();
-    if (s->host.counters == NULL)
+    s->host.clients = client_limits_new(loop_scheduler(l));
+    int status = -ENOMEM;
+    if (s->host.counters == NULL || s->host.clients == NULL)
         text_add(problem, "out of memory");
-    int status = s->host.counters == NULL ? -ENOMEM : take(s, settings, problem);
+    else
+        status = take(s, settings, problem);
     if (status < 0) {
         server_free(s);
         return status;
@@ -309,6 +343,7 @@ void server_free(struct server *s)
         return;
     service_free(s->service);
     file_watch_free(s->files);
+    client_limits_free(s->host.clients);
     site_release(s->host.site);
     options_release(s->settings);
     counters_free(s->host.counters);

@@ -4,11 +4,13 @@
 #include "../service/early.h"
 #include "backend_dial.h"
 #include "gate.h"
+#include "session_limits.h"
 #include "site.h"
 #include "traceparent.h"
 #include "ws_handshake.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,6 +80,7 @@ static void free_session(struct session *s)
     free_opening(s);
     service_session_over(&s->base);
     backend_dial_over(s->backend);
+    session_limits_leave(s);
     site_release(s->site);
     free(s->identity);
     free(s->target_name);
@@ -242,6 +245,7 @@ static void on_dialled(void *owner, const struct backend_dial_result *result)
     }
     relay_start(&s->relay, loop_scheduler(s->host->loop), ws, backend, &s->route->settings->relay,
                 on_relay_done);
+    relay_watch_first_end(&s->relay, session_limits_first_end);
 }
 
 /* ---- the request ---- */
@@ -310,6 +314,36 @@ static void note_trace(struct session *s)
         s->trace_id = strdup(id);
 }
 
+/* Behind a proxy it is known only now who the client is. False: refused. */
+static bool admit_late(struct session *s, const struct ip *client)
+{
+    struct session_limit limit;
+
+    if (client == NULL || s->client_slot.client != NULL)
+        return true;
+    if (!session_limits_admit(s->host, client, &limit)) {
+        counter_add(&s->host->counters->loop.limits[limit.kind], 1);
+        refuse(s, 503, cause_at(CAUSE_LIMIT, CAUSE_AT_PROXY), limit.problem);
+        return false;
+    }
+    if (session_limits_enter(s, client))
+        return true;
+    refuse(s, 503, cause_at(CAUSE_NO_MEMORY, CAUSE_AT_PROXY), "out of memory");
+    return false;
+}
+
+/* False: refused, there is no room. */
+static bool take_route_slot(struct session *s)
+{
+    int status = session_limits_take_route(s);
+
+    if (status == -EBUSY)
+        refuse(s, 503, cause_at(CAUSE_LIMIT, CAUSE_AT_PROXY), "too many connections of this route");
+    else if (status != 0)
+        refuse(s, 503, cause_at(CAUSE_NO_MEMORY, CAUSE_AT_PROXY), "out of memory");
+    return status == 0;
+}
+
 static void on_request(struct session *s, struct span rest)
 {
     struct opening *o = s->opening;
@@ -330,12 +364,14 @@ static void on_request(struct session *s, struct span rest)
     }
     if (find_source(s->client_name, &source))
         request.source = &source;
+    if (!admit_late(s, request.source))
+        return;
     gate_judge(s->site, &request, &verdict);
     if (!note_verdict(s, &verdict))
         refuse(s, 503, cause_at(CAUSE_NO_MEMORY, CAUSE_AT_PROXY), "out of memory");
     else if (verdict.status != 101)
         refuse(s, verdict.status, verdict.cause, verdict.problem);
-    else
+    else if (take_route_slot(s))
         go(s, &verdict, rest);
 }
 
@@ -443,7 +479,13 @@ static void enter(struct session *s)
            cause_at(CAUSE_LIMIT, CAUSE_AT_PROXY), "too many handshakes");
 }
 
-struct session *session_new(const struct session_host *host, struct duplex *client,
+/* Counts it as one of its client's, if that is known. False when out of memory. */
+static bool count_client(struct session *s, const struct service_arrival *arrival)
+{
+    return !session_limits_know_client(arrival) || session_limits_enter(s, &arrival->peer.ip);
+}
+
+struct session *session_new(struct session_host *host, struct duplex *client,
                             const struct service_arrival *arrival)
 {
     size_t name_size = strlen(arrival->name) + 1;
@@ -452,16 +494,19 @@ struct session *session_new(const struct session_host *host, struct duplex *clie
     struct opening *o = calloc(1, sizeof(*o));
     struct ws_head *head = ws_head_new(WS_SERVER);
 
-    if (s != NULL && o != NULL && head != NULL)
+    if (s != NULL)
+        s->host = host;
+    if (s != NULL && o != NULL && head != NULL && count_client(s, arrival))
         s->client = has_tls ? secure(host, client) : client;
     if (s == NULL || o == NULL || head == NULL || s->client == NULL) {
+        if (s != NULL)
+            session_limits_leave(s);
         ws_head_free(head);
         free(o);
         free(s);
         return NULL;
     }
     memcpy(s->client_name, arrival->name, name_size);
-    s->host = host;
     s->counted.route = counters_route(host->counters, NULL);
     s->site = site_hold(host->site);
     s->has_tls = has_tls;

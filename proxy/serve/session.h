@@ -10,6 +10,7 @@
 #ifndef TIDEGATE_SESSION_H
 #define TIDEGATE_SESSION_H
 
+#include "client_limits.h"
 #include "openings.h"
 #include "server.h"
 #include "status/session_count.h"
@@ -20,6 +21,7 @@ struct access_identity;
 struct site;
 struct route;
 struct backend_state;
+struct route_slots;
 
 /* What all sessions of a server share. */
 struct session_host {
@@ -29,11 +31,13 @@ struct session_host {
     struct site *site;         /* for those to come */
     struct openings *openings; /* those that have no answer yet */
     struct counters *counters;
+    struct client_limits *clients;
+    struct route_slots *route_slots;
 };
 
 struct session {
     struct service_session base;
-    const struct session_host *host;
+    struct session_host *host;
     struct site *site;             /* held: that of when it came */
     struct route *route;           /* of the site; NULL until it is found */
     struct backend_state *backend; /* counts it as one of its connections; or NULL */
@@ -43,6 +47,8 @@ struct session {
     struct opening *opening; /* NULL once the relay has started */
     struct relay relay;
     struct session_counted counted;
+    struct client_slot client_slot; /* counts it as one of its client's */
+    struct route_slots *route_slot; /* ... and of its route's; or NULL */
     enum ws_carrier carrier;
     bool has_tls;                     /* is to come with it ... */
     bool is_secure;                   /* ... and has shaken hands */
@@ -53,7 +59,7 @@ struct session {
 
 /* Takes over a new, paused stream and sets it going. NULL when out of memory: `client` is
  * untouched. */
-struct session *session_new(const struct session_host *host, struct duplex *client,
+struct session *session_new(struct session_host *host, struct duplex *client,
                             const struct service_arrival *arrival);
 
 /* Where it goes, or wants to go; NULL before that is known. */

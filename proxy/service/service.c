@@ -137,6 +137,14 @@ static void add_session(struct service *s, struct duplex *near,
     s->connections++;
 }
 
+static bool admits(struct service *s, struct duplex *near, const struct service_arrival *arrival)
+{
+    if (s->handler->admit == NULL || s->handler->admit(s->owner, s->last_id + 1, near, arrival))
+        return true;
+    s->last_id++;
+    return false;
+}
+
 static void on_accept(void *owner, int fd, bool is_unix)
 {
     struct entrance *entrance = owner;
@@ -157,9 +165,12 @@ static void on_accept(void *owner, int fd, bool is_unix)
         stream_on_release(near, on_extra_released, s);
         s->handler->turn_away(s->owner, ++s->last_id, near, &arrival);
     } else {
-        s->free_descriptors -= 2;
+        s->free_descriptors--;
         stream_on_release(near, on_descriptor_released, s);
-        add_session(s, near, &arrival);
+        if (admits(s, near, &arrival)) {
+            s->free_descriptors--;
+            add_session(s, near, &arrival);
+        }
     }
     pause_if_overrun(s);
 }

@@ -38,6 +38,10 @@ struct service_handler {
     /* Takes over one above the limit, to end it soon. */
     void (*turn_away)(void *owner, uint64_t id, struct duplex *near,
                       const struct service_arrival *arrival);
+    /* Whether there may be one more, asked before `start`. If not, takes it over, to end it soon.
+     * NULL: always. */
+    bool (*admit)(void *owner, uint64_t id, struct duplex *near,
+                  const struct service_arrival *arrival);
     /* What an address takes, for the log: static. NULL: there is but one kind. */
     const char *(*form)(void *owner, const struct listen_address *at);
     /* The service is going away: ends what is not open yet, leaves the rest. May end `s`. */

@@ -42,6 +42,7 @@ static int status_of_code(int code)
         return EX_PROTOCOL;
     case 1008:
         return EX_NOPERM;
+    case 1013:
     case 4003:
     case 4004:
     case 4008:
@@ -78,6 +79,7 @@ static int status_of_cause(struct cause cause)
     case CAUSE_CONNECT_TIMEOUT:
     case CAUSE_HANDSHAKE_TIMEOUT:
     case CAUSE_LIMIT:
+    case CAUSE_HALF_CLOSED_LIMIT:
         return EX_UNAVAILABLE;
     case CAUSE_DENIED:
         return EX_NOPERM;

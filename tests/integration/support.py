@@ -63,9 +63,15 @@ def parse_address(text: str) -> tuple[socket.AddressFamily, Address]:
 
 
 def dial(
-    address: str, *, rcvbuf: int | None = None, sndbuf: int | None = None, timeout: float = PATIENCE
+    address: str,
+    *,
+    rcvbuf: int | None = None,
+    sndbuf: int | None = None,
+    source: str | None = None,
+    timeout: float = PATIENCE,
 ) -> socket.socket:
-    """A connected blocking socket; a small receive buffer must be set before connecting."""
+    """A connected blocking socket; a small receive buffer must be set before connecting. `source`: the
+    address that it is to come from."""
     family, where = parse_address(address)
     sock = socket.socket(family, socket.SOCK_STREAM)
     if rcvbuf is not None:
@@ -74,6 +80,8 @@ def dial(
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sndbuf)
     sock.settimeout(timeout)
     try:
+        if source is not None:
+            sock.bind((source, 0))
         sock.connect(where)
         if family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

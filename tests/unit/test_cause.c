@@ -37,11 +37,11 @@ static void test_close_codes(void **state)
         enum cause_what what;
         unsigned code;
     } cases[] = {
-        {CAUSE_OK, 1000},        {CAUSE_SHUTDOWN, 1001},    {CAUSE_WS_VIOLATION, 1002},
-        {CAUSE_NOT_UTF8, 1007},  {CAUSE_INTERNAL, 1011},    {CAUSE_RESET, 4000},
-        {CAUSE_VIOLATION, 4001}, {CAUSE_TRUNCATED, 4002},   {CAUSE_UNREACHABLE, 4003},
-        {CAUSE_IDLE, 4005},      {CAUSE_HALF_CLOSED, 4006}, {CAUSE_CONNECT_TIMEOUT, 4004},
-        {CAUSE_LIFETIME, 1012},  {CAUSE_BAD_HANDSHAKE, 0},
+        {CAUSE_OK, 1000},        {CAUSE_SHUTDOWN, 1001},          {CAUSE_WS_VIOLATION, 1002},
+        {CAUSE_NOT_UTF8, 1007},  {CAUSE_INTERNAL, 1011},          {CAUSE_RESET, 4000},
+        {CAUSE_VIOLATION, 4001}, {CAUSE_TRUNCATED, 4002},         {CAUSE_UNREACHABLE, 4003},
+        {CAUSE_IDLE, 4005},      {CAUSE_HALF_CLOSED, 4006},       {CAUSE_CONNECT_TIMEOUT, 4004},
+        {CAUSE_LIFETIME, 1012},  {CAUSE_HALF_CLOSED_LIMIT, 1013}, {CAUSE_BAD_HANDSHAKE, 0},
     };
     for (size_t i = 0; i < array_count(cases); i++)
         assert_int_equal(cause_close_code(cases[i].what), cases[i].code);

@@ -55,6 +55,7 @@ static void test_causes(void **state)
         {CAUSE_IO_ERROR, CAUSE_AT_CLIENT, -ENOSPC, 74, "No space"},
         {CAUSE_CLOSED, CAUSE_AT_BACKEND, 1000, 74, "1000"},
         {CAUSE_CLOSED, CAUSE_AT_BACKEND, 1001, 74, "1001, going away"},
+        {CAUSE_CLOSED, CAUSE_AT_BACKEND, 1013, 69, "1013, too many half-closed"},
         {CAUSE_CLOSED, CAUSE_AT_BACKEND, 1012, 74, "1012, open long enough"},
         {CAUSE_CLOSED, CAUSE_AT_BACKEND, 1002, 76, "1002, WebSocket"},
         {CAUSE_CLOSED, CAUSE_AT_BACKEND, 1008, 77, "1008"},

@@ -358,6 +358,31 @@ static void test_36_crossing_ends_close_once(void **state)
     assert_true(bench.a.has_seen_end && bench.b.has_seen_end);
 }
 
+static int first_ends;
+
+static void on_first_end(struct relay *r)
+{
+    assert_ptr_equal(r, &bench.relay);
+    first_ends++;
+}
+
+static void test_who_watches_is_told_of_the_first_end(void **state)
+{
+    (void)state;
+    first_ends = 0;
+    relay_watch_first_end(&bench.relay, on_first_end);
+    model_app_send(&bench.b, 10);
+    flow();
+    assert_int_equal(first_ends, 0);
+    model_app_end(&bench.b);
+    flow();
+    assert_int_equal(first_ends, 1);
+    model_app_end(&bench.a);
+    flow();
+    assert_int_equal(first_ends, 1);
+    assert_int_equal(bench.done, 1);
+}
+
 #define rule_test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -377,6 +402,7 @@ int main(void)
         rule_test(test_without_a_lifetime_there_is_none),
         rule_test(test_rule_7_clean_close_only_when_both_ends_have_been_applied),
         rule_test(test_full_out_pause_in),
+        rule_test(test_who_watches_is_told_of_the_first_end),
         rule_test(test_rule_10_the_first_cause_wins),
         rule_test(test_36_crossing_ends_close_once),
     };

@@ -54,7 +54,11 @@ void histogram_add(struct histogram *h, const struct histogram_scale *scale, uin
 /* X(identifier, label): the limits that turn clients away. */
 #define LIMIT_LIST(X)                                                                              \
     X(CONNECTIONS, "connections")                                                                  \
-    X(HANDSHAKES, "handshakes")
+    X(HANDSHAKES, "handshakes")                                                                    \
+    X(CLIENT_CONNECTIONS, "client-connections")                                                    \
+    X(CLIENT_RATE, "client-rate")                                                                  \
+    X(CLIENT_HALF_CLOSED, "client-half-closed")                                                    \
+    X(ROUTE_CONNECTIONS, "route-connections")
 
 enum limit_kind {
 #define X(id, name) LIMIT_##id,

@@ -1,0 +1,83 @@
+#include "session_limits.h"
+
+#include "route_slots.h"
+#include "site.h"
+
+#include <errno.h>
+
+/* The current ones, not those of when it came: they are about all that a client has. */
+static const struct client_bounds *bounds_of(const struct session_host *host)
+{
+    return &host->site->settings->server.per_client;
+}
+
+bool session_limits_admit(const struct session_host *host, const struct ip *ip,
+                          struct session_limit *out)
+{
+    bool is_told;
+
+    switch (client_limits_judge(host->clients, ip, bounds_of(host), &is_told)) {
+    case CLIENT_IS_WELCOME:
+    case CLIENT_NO_MEMORY: /* who needs some next will say so */
+        return true;
+    case CLIENT_HAS_TOO_MANY:
+        *out = (struct session_limit){LIMIT_CLIENT_CONNECTIONS,
+                                      "too many connections of this client", is_told};
+        break;
+    case CLIENT_IS_TOO_FAST:
+        *out = (struct session_limit){LIMIT_CLIENT_RATE, "too many new connections of this client",
+                                      is_told};
+        break;
+    }
+    return false;
+}
+
+bool session_limits_know_client(const struct service_arrival *arrival)
+{
+    return arrival->has_peer && !arrival->at->has_header;
+}
+
+bool session_limits_enter(struct session *s, const struct ip *ip)
+{
+    return client_limits_enter(s->host->clients, ip, &s->client_slot);
+}
+
+int session_limits_take_route(struct session *s)
+{
+    int status = route_slots_take(&s->host->route_slots, s->route->name,
+                                  s->route->settings->max_connections, &s->route_slot);
+
+    if (status == -EBUSY)
+        counter_add(&s->host->counters->loop.limits[LIMIT_ROUTE_CONNECTIONS], 1);
+    return status;
+}
+
+void session_limits_leave(struct session *s)
+{
+    client_limits_leave(s->host->clients, &s->client_slot);
+    route_slots_give(&s->host->route_slots, s->route_slot);
+    s->route_slot = NULL;
+}
+
+void session_limits_first_end(struct relay *r)
+{
+    struct session *s = container_of(r, struct session, relay), *quietest = NULL;
+    uint64_t limit = bounds_of(s->host)->half_closed, alive = 0;
+    struct client_slot *slot;
+
+    if (client_limits_half_close(&s->client_slot, &slot) <= limit || limit == 0)
+        return;
+    for (; slot != NULL; slot = slot->next_half_closed) {
+        struct session *other = container_of(slot, struct session, client_slot);
+        if (other->relay.is_over) /* gone at the end of this turn */
+            continue;
+        alive++;
+        if (other != s &&
+            (quietest == NULL || other->relay.last_byte_ms < quietest->relay.last_byte_ms))
+            quietest = other;
+    }
+    if (alive <= limit || quietest == NULL)
+        return;
+    counter_add(&s->host->counters->loop.limits[LIMIT_CLIENT_HALF_CLOSED], 1);
+    relay_abort(&quietest->relay, (struct cause){.what = CAUSE_HALF_CLOSED_LIMIT});
+}

@@ -1,0 +1,34 @@
+/* Sessions and the limits on what one client or one route has: who may come, and who has to go. */
+#ifndef TIDEGATE_SESSION_LIMITS_H
+#define TIDEGATE_SESSION_LIMITS_H
+
+#include "session.h"
+
+/* Which one was met. */
+struct session_limit {
+    enum limit_kind kind;
+    const char *problem; /* one line for the client. Static */
+    bool is_told;        /* whether it is worth telling (client_limits.h) */
+};
+
+/* Whether the client `ip` may have one more connection, which its rate pays for; else `*out`. */
+bool session_limits_admit(const struct session_host *host, const struct ip *ip,
+                          struct session_limit *out);
+
+/* Whether it is known at accept who the client is: the peer. */
+bool session_limits_know_client(const struct service_arrival *arrival);
+
+/* Counts it as one of the client's. False when out of memory. */
+bool session_limits_enter(struct session *s, const struct ip *ip);
+
+/* Counts it as one of its route's. 0, -EBUSY if there is no room, or -ENOMEM. */
+int session_limits_take_route(struct session *s);
+
+/* Undoes both, as far as they were done. */
+void session_limits_leave(struct session *s);
+
+/* For relay_watch_first_end: the relay of a session. If that is one half-closed connection too many
+ * of its client, the one goes that has been without a byte longest. */
+void session_limits_first_end(struct relay *r);
+
+#endif
