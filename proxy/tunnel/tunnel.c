@@ -135,10 +135,11 @@ static const struct service_handler handler = {
 
 /* ---- as a program ---- */
 
-static void warn_of_unix_sockets(const struct listen_list *listen)
+/* Ours, and inherited ones. */
+static void warn_of_unix_sockets(const struct service *service)
 {
-    for (unsigned i = 0; i < listen->count; i++) {
-        if (listen->items[i].address.kind != ADDRESS_UNIX)
+    for (unsigned i = 0; i < service_listeners(service); i++) {
+        if (strstr(service_address(service, i), "unix:") == NULL)
             continue;
         log_line(LOG_WARN, "a local program on a unix socket cannot be told of a reset, an aborted "
                            "connection looks like an ended one");
@@ -157,28 +158,32 @@ static void on_change(void *arg)
     tls_files_log_reload(status, buffer);
 }
 
+/* Without TLS there is nothing to read again; a signal that means that is still no end. */
 static void on_hangup(void *arg, int signum)
 {
     struct tunnel *t = arg;
 
     (void)signum;
     notify_reloading();
-    file_watch_note(t->files);
-    on_change(t);
+    if (t->files != NULL) {
+        file_watch_note(t->files);
+        on_change(t);
+    }
     notify_reloaded();
 }
 
 /* Before the first record: who waits for that may signal at once. 0, or a negative errno. */
 static int watch_files(struct tunnel *t, struct loop *l)
 {
-    if (!t->dialer->url.is_tls)
-        return 0;
+    int status = loop_on_signal(l, SIGHUP, on_hangup, t);
+
+    if (status != 0 || !t->dialer->url.is_tls)
+        return status;
     t->files =
         file_watch_new(loop_scheduler(l), t->config->service->reload_interval_ms, on_change, t);
     if (t->files == NULL)
         return -ENOMEM;
-    int status = tls_files_watch_client(t->files, &t->dialer->tls_options);
-    return status != 0 ? status : loop_on_signal(l, SIGHUP, on_hangup, t);
+    return tls_files_watch_client(t->files, &t->dialer->tls_options);
 }
 
 static int start(void *arg, struct loop *l, struct service **out, char *problem,
@@ -187,7 +192,6 @@ static int start(void *arg, struct loop *l, struct service **out, char *problem,
     struct tunnel *t = arg;
 
     t->loop = l;
-    warn_of_unix_sockets(&t->config->service->listen);
     int status = watch_files(t, l);
     if (status != 0)
         snprintf(problem, problem_size, "files cannot be watched: %s", strerror(-status));
@@ -198,6 +202,7 @@ static int start(void *arg, struct loop *l, struct service **out, char *problem,
         file_watch_free(t->files);
         return status;
     }
+    warn_of_unix_sockets(t->service);
     *out = t->service;
     return 0;
 }

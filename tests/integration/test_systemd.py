@@ -16,8 +16,9 @@ import pytest
 from backend import answer_at_end, echo
 from manager import Manager, handing_over
 from proxy import Program
-from rig import Rig
+from rig import Rig, over_both
 from support import MIB, cpu_seconds, default_binary, dial, open_files, payload, sha256, wait_until
+from tunnel import local
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -79,14 +80,39 @@ def test_notify_goes_on_in_a_drain(rig: Rig, manager: Manager) -> None:
     proxy.check_exit(0)
 
 
+@over_both
 def test_notify_of_tunnel(rig: Rig, manager: Manager) -> None:
+    """SIGHUP does no harm where there is nothing to read again."""
     proxy = rig.proxy(rig.backend("tcp", echo))
-    tunnel = Program([*manager.prefix(), default_binary(), "tunnel", rig.url(proxy.address)])
+    command = [default_binary(), "tunnel", *rig.trust(), rig.url(proxy.address)]
+    tunnel = Program([*manager.prefix(), *command])
     rig.proxies.append(tunnel)  # type: ignore[arg-type]
     assert manager.next() == {"READY": "1", "STATUS": "1 listener, 0 connections"}
+    tunnel.signal(signal.SIGHUP)
+    assert manager.next()["RELOADING"] == "1"
+    assert manager.next()["READY"] == "1"
     tunnel.signal()
     assert manager.next()["STOPPING"] == "1"
     tunnel.check_exit(0)
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_tunnel_on_an_inherited_socket(rig: Rig, kind: str) -> None:
+    """Of a unix one it says what it cannot do, as of one of its own."""
+    proxy = rig.proxy(rig.backend("tcp", echo))
+    path = rig.directory / "local.sock" if kind == "unix" else None
+    with listening(path=path) as sock:
+        options = handing_over((sock, "local"))
+        command = [*options["prefix"], default_binary(), "tunnel", rig.url(proxy.address)]
+        tunnel = Program(command, listen=("systemd:local",), pass_fds=options["pass_fds"])
+        rig.proxies.append(tunnel)  # type: ignore[arg-type]
+        program = local(rig, name_of(sock))
+        program.send(b"through")
+        program.finish()
+        assert program.wait_end() == "eof"
+        assert program.count == 7
+        tunnel.wait("closed")
+        assert bool([r for r in tunnel.records if "unix socket" in r["msg"]]) == (kind == "unix")
 
 
 def test_watchdog(rig: Rig, manager: Manager) -> None:
@@ -304,6 +330,8 @@ def test_93_without_any_right(rig: Rig, tmp_path: Path) -> None:
         "exec setpriv --reuid 65532 --regid 65532 --clear-groups --bounding-set -all --inh-caps -all "
         "--no-new-privs \"$@\"", "sh",
     )  # fmt: skip
+    if subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("no mounts of one's own here (in a chroot there are none)")
     probe = subprocess.run([*confined, "sh", "-c", f"touch {tmp_path}/x || touch /tmp/x"], check=False, stderr=subprocess.DEVNULL)
     if probe.returncode == 0:
         pytest.skip("file systems cannot be made read-only here")
