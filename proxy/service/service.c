@@ -82,16 +82,22 @@ static void resume_if_room(struct service *s)
         listener_resume(s->entrances[i].listener);
 }
 
-static void tell_if_drained(struct service *s)
+static void tell_drained(struct service *s)
 {
     void (*fn)(void *arg) = s->on_drained;
+
+    s->on_drained = NULL;
+    if (fn != NULL)
+        fn(s->on_drained_arg);
+}
+
+static void tell_if_drained(struct service *s)
+{
     bool is_empty = s->connections == 0 && s->extra == 0 &&
                     s->free_descriptors == s->config->max_connections * 2;
 
-    if (fn == NULL || is_accepting(s) || !is_empty)
-        return;
-    s->on_drained = NULL;
-    fn(s->on_drained_arg);
+    if (is_empty && !is_accepting(s))
+        tell_drained(s);
 }
 
 static void on_descriptor_released(void *arg)
@@ -283,6 +289,7 @@ static void on_patience_over(struct deadline *d)
         break;
     }
     s->phase = PHASE_CUT;
+    tell_drained(s);
     loop_reset_streams(s->loop);
     loop_stop(s->loop);
 }

@@ -85,7 +85,7 @@ uint64_t service_connections(const struct service *s);
 unsigned service_listeners(const struct service *s); /* 0 once they are closed */
 
 /* Calls `fn` once, from the loop, when a drain is over: all connections have gone and their
- * descriptors are closed. Not if service_was_cut. */
+ * descriptors are closed, or all streams of the loop are about to be reset (service_was_cut). */
 void service_on_drained(struct service *s, void (*fn)(void *arg), void *arg);
 
 /* A walk over all sessions that takes as many turns as it wants: those that end meanwhile are left

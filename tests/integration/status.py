@@ -153,9 +153,9 @@ FLAGS = ("--status", "127.0.0.1:0", "--drain-delay", "0")
 
 
 def watched(rig: Rig, backend: Any, *flags: str, **options: Any) -> tuple[Proxy, Status]:
-    if "--drain-delay" in flags:
+    if "--status" not in flags:
         flags = (*FLAGS[:2], *flags)
-    else:
-        flags = (*FLAGS, *flags)
+    if "--drain-delay" not in flags:
+        flags = (*FLAGS[2:], *flags)
     proxy = rig.proxy(backend, *flags, **options)
     return proxy, watch(proxy)

@@ -13,6 +13,7 @@
 #define PATIENCE_MS 10000 /* for the request, and for each piece to be taken */
 #define WHOLE_MS    60000 /* for all of it */
 #define LINGER_MS   1000
+#define GRACE_MS    200 /* a request comes with its connection: who is silent longer is a stranger */
 
 struct status_http {
     struct loop *loop;
@@ -22,6 +23,7 @@ struct status_http {
     struct exchange *first; /* newest first */
     unsigned descriptors;   /* lingering ones too */
     bool is_paused, is_closed;
+    struct deadline crowded; /* paused: until somebody has been silent for too long */
 };
 
 /* One connection: a request, an answer. */
@@ -300,6 +302,7 @@ static void on_released(void *arg)
             free(h);
     } else if (h->is_paused) {
         h->is_paused = false;
+        deadline_clear(loop_scheduler(h->loop), &h->crowded);
         listener_resume(h->listener);
     }
 }
@@ -339,12 +342,20 @@ static void make_room(struct status_http *h)
     struct exchange *oldest = NULL;
 
     for (struct exchange *x = h->first; x != NULL; x = x->next)
-        if (x->head != NULL && x != h->first)
+        if (x->head != NULL)
             oldest = x;
-    if (oldest != NULL)
+    if (oldest == NULL)
+        return;
+    uint64_t age_ms = loop_now_ms(h->loop) - oldest->started_ms;
+    if (age_ms < GRACE_MS)
+        deadline_set(loop_scheduler(h->loop), &h->crowded, GRACE_MS - age_ms);
+    else
         drop(oldest, CAUSE_LIMIT);
-    h->is_paused = true;
-    listener_pause(h->listener);
+}
+
+static void on_crowded(struct deadline *d)
+{
+    make_room(container_of(d, struct status_http, crowded));
 }
 
 static void on_accept(void *owner, int fd, bool is_unix)
@@ -360,8 +371,11 @@ static void on_accept(void *owner, int fd, bool is_unix)
     h->descriptors++;
     stream_on_release(client, on_released, h);
     begin(h, client);
-    if (h->descriptors == STATUS_HTTP_CONNECTIONS)
-        make_room(h);
+    if (h->descriptors < STATUS_HTTP_CONNECTIONS)
+        return;
+    h->is_paused = true;
+    listener_pause(h->listener);
+    make_room(h);
 }
 
 int status_http_open(struct loop *l, const struct address *where,
@@ -380,6 +394,7 @@ int status_http_open(struct loop *l, const struct address *where,
     h->loop = l;
     h->handler = handler;
     h->owner = owner;
+    deadline_init(&h->crowded, on_crowded);
     int status =
         listener_open(l, where, &options, on_accept, h, &h->listener, problem, problem_size);
     if (status < 0) {
@@ -400,6 +415,7 @@ void status_http_close(struct status_http *h)
     if (h == NULL)
         return;
     listener_close(h->listener);
+    deadline_clear(loop_scheduler(h->loop), &h->crowded);
     while (h->first != NULL)
         drop(h->first, CAUSE_SHUTDOWN);
     h->is_closed = true;
