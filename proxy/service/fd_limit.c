@@ -56,6 +56,7 @@ int fd_limit_prepare(uint64_t *max_connections, uint64_t also, char *problem, si
     struct text t;
 
     uint64_t wanted = *max_connections == 0 ? 1 : *max_connections;
+    uint64_t least = limit_for(wanted) + also;
     if (room >= wanted) {
         if (*max_connections == 0)
             *max_connections = room;
@@ -67,7 +68,7 @@ int fd_limit_prepare(uint64_t *max_connections, uint64_t also, char *problem, si
         "the limit of %llu open descriptors is too small: %llu connection%s need%s %llu; raise "
         "it (ulimit -n, LimitNOFILE=)%s",
         (unsigned long long)limit, (unsigned long long)wanted, wanted == 1 ? "" : "s",
-        wanted == 1 ? "s" : "", (unsigned long long)(limit_for(wanted) + also),
+        wanted == 1 ? "s" : "", (unsigned long long)least,
         *max_connections == 0 ? "" : " or lower --max-connections");
     return -EMFILE;
 }

@@ -96,8 +96,9 @@ static struct route_row *add(struct counters *c, const char *name)
 
 struct route_counts *counters_route(struct counters *c, const char *name)
 {
-    struct route_row *row = name == NULL ? &c->unrouted : find(c, name);
-
+    if (name == NULL)
+        return &c->unrouted.counts;
+    struct route_row *row = find(c, name);
     return row != NULL ? &row->counts : &add(c, name)->counts;
 }
 

@@ -89,13 +89,12 @@ static void say_body(struct status_answer *out, struct status_body *body, const 
 static void answer(void *owner, const char *path, size_t len, struct status_answer *out)
 {
     struct status *s = owner;
+    bool asks_ready = is_path(path, len, "/readyz");
 
-    if (is_path(path, len, "/livez") || is_path(path, len, "/healthz"))
-        say_text(out, 200, "ok\n");
-    else if (is_path(path, len, "/readyz") && service_is_ready(server_service(s->server)))
-        say_text(out, 200, "ok\n");
-    else if (is_path(path, len, "/readyz"))
+    if (asks_ready && !service_is_ready(server_service(s->server)))
         say_text(out, 503, "draining\n");
+    else if (asks_ready || is_path(path, len, "/livez") || is_path(path, len, "/healthz"))
+        say_text(out, 200, "ok\n");
     else if (is_path(path, len, "/metrics"))
         say_body(out, metrics_body_new(s->server, look, s), METRIC_TYPE);
     else if (is_path(path, len, "/connections"))

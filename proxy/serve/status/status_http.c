@@ -416,8 +416,10 @@ void status_http_close(struct status_http *h)
         return;
     listener_close(h->listener);
     deadline_clear(loop_scheduler(h->loop), &h->crowded);
-    while (h->first != NULL)
-        drop(h->first, CAUSE_SHUTDOWN);
+    for (struct exchange *next, *x = h->first; x != NULL; x = next) {
+        next = x->next;
+        drop(x, CAUSE_SHUTDOWN);
+    }
     h->is_closed = true;
     if (h->descriptors == 0)
         free(h);
