@@ -34,6 +34,7 @@ def haproxy(port: int, replicas: list[tuple[str, str]]) -> str:
             "server one 10.0.0.11:8080": f"server one {one} port {one_status.rpartition(':')[2]}",
             "server two 10.0.0.12:8080": f"server two {two} port {two_status.rpartition(':')[2]}",
             "check port 8081": "check",
+            "maxconn 20000": "maxconn 2000",
         },
     )
 
@@ -49,6 +50,7 @@ def nginx(port: int, replicas: list[tuple[str, str]], folder: Path) -> str:
             "listen 8000": f"listen 127.0.0.1:{port}",
             "10.0.0.11:8080": one,
             "10.0.0.12:8080": two,
+            "fail_timeout=5s": "fail_timeout=1s",  # for a shorter test
             # Smaller than a real machine's, and nothing is written outside of the folder.
             "worker_processes auto": "worker_processes 2",
             "worker_rlimit_nofile 65536": "worker_rlimit_nofile 4096",
