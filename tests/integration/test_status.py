@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from backend import echo
+from manager import handing_over
 from rig import Rig, over_both
 from status import FLAGS, Metrics, Status, read_reply, unchunk, watched
 from support import MIB, count_sockets, default_binary, dial, payload, reset, sha256, wait_until
@@ -73,6 +74,13 @@ def test_on_a_unix_socket(rig: Rig) -> None:
     proxy, status = watched(rig, rig.backend(), "--status", path)
     assert status.address == path
     assert is_alive(status)
+
+
+def test_socket_of_systemd(rig: Rig) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        proxy, status = watched(rig, rig.backend(), "--status", "systemd:probes", **handing_over((sock, "probes")))
+        assert status.address == "{}:{}".format(*sock.getsockname())
+        assert is_alive(status)
 
 
 def test_address_in_use(rig: Rig) -> None:

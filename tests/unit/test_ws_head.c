@@ -53,6 +53,43 @@ static void test_18_refusals(void **state)
     }
 }
 
+/* ---- versions ---- */
+
+static enum ws_head_result read_version(const char *version, bool takes_1_0, int *status)
+{
+    char bytes[64];
+    struct text t;
+    struct ws_head *head = ws_head_new(WS_SERVER);
+
+    assert_non_null(head);
+    if (takes_1_0)
+        ws_head_take_1_0(head);
+    text_init(&t, bytes, sizeof(bytes));
+    text_addf(&t, "GET / HTTP/%s\r\n\r\n", version);
+    enum ws_head_result result = feed(head, bytes, t.len);
+    *status = ws_head_status(head);
+    if (result == WS_HEAD_DONE)
+        assert_int_equal(ws_head_is_1_0(head), strcmp(version, "1.0") == 0);
+    ws_head_free(head);
+    return result;
+}
+
+static void test_1_0_is_for_who_takes_it(void **state)
+{
+    int status;
+
+    (void)state;
+    assert_int_equal(read_version("1.1", false, &status), WS_HEAD_DONE);
+    assert_int_equal(read_version("1.1", true, &status), WS_HEAD_DONE);
+    assert_int_equal(read_version("1.0", true, &status), WS_HEAD_DONE);
+    assert_int_equal(read_version("1.0", false, &status), WS_HEAD_FAILED);
+    assert_int_equal(status, 400);
+    assert_int_equal(read_version("0.9", true, &status), WS_HEAD_FAILED);
+    assert_int_equal(status, 400);
+    assert_int_equal(read_version("2.0", true, &status), WS_HEAD_FAILED);
+    assert_int_equal(status, 505);
+}
+
 /* ---- fields ---- */
 
 static void test_fields(void **state)
@@ -159,6 +196,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_18_refusals),
+        cmocka_unit_test(test_1_0_is_for_who_takes_it),
         cmocka_unit_test(test_fields),
         cmocka_unit_test(test_targets),
         cmocka_unit_test(test_joined_fields_fit),

@@ -290,7 +290,7 @@ static void cpu(struct text *t, const char *name, const struct exposition *e)
 static void open_files(struct text *t, const char *name, const struct exposition *e)
 {
     (void)e;
-    metric_number(t, name, NULL, usage().open_files);
+    metric_number(t, name, NULL, process_usage_open_files());
 }
 
 static void max_files(struct text *t, const char *name, const struct exposition *e)

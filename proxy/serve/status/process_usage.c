@@ -65,7 +65,7 @@ static uint64_t booted_ms(void)
 }
 
 /* Linux tells the number as the folder's size from 6.2 on; before that it is 0. */
-static uint64_t count_files(void)
+uint64_t process_usage_open_files(void)
 {
     struct stat st;
     uint64_t count = 0;
@@ -95,7 +95,6 @@ bool process_usage_read(struct process_usage *out)
         out->virtual_bytes = fields[STAT_VIRTUAL];
         out->threads = fields[STAT_THREADS];
     }
-    out->open_files = count_files();
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
         out->max_files = limit.rlim_cur;
     return is_good;
