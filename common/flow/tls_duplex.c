@@ -76,6 +76,7 @@ static void tls_free(struct tls_duplex *t)
     tls_config_free(t->options.config);
     queue_clear(&t->held);
     queue_clear(&t->waiting);
+    free(t->early.data);
     free(t);
 }
 
@@ -256,6 +257,18 @@ static void run_shake(struct task *task)
     go_on(t); /* with what came behind the handshake */
 }
 
+static void lower_on_data(void *owner, struct span data);
+
+static void take_early(struct tls_duplex *t)
+{
+    struct span early = t->early;
+
+    t->early = (struct span){0};
+    if (early.len > 0)
+        lower_on_data(t, early);
+    free(early.data);
+}
+
 static void run_pump(struct task *task)
 {
     struct tls_duplex *t = container_of(task, struct tls_duplex, pump);
@@ -264,6 +277,10 @@ static void run_pump(struct task *task)
         tls_free(t);
         return;
     }
+    if (!t->has_failed && t->is_started)
+        take_early(t);
+    if (!has_owner(t))
+        return;
     if (t->has_failed)
         tls_duplex_break(t, t->dry);
     else if (t->is_started)
@@ -444,6 +461,18 @@ static const struct duplex_ops tls_ops = {tls_write,  tls_finish, tls_abort,  tl
 
 /* ---- the beginning ---- */
 
+static int keep_early(struct tls_duplex *t, struct span early)
+{
+    if (early.len == 0)
+        return 0;
+    t->early.data = malloc(early.len);
+    if (t->early.data == NULL)
+        return -1;
+    memcpy(t->early.data, early.data, early.len);
+    t->early.len = early.len;
+    return 0;
+}
+
 struct duplex *tls_duplex_new(struct scheduler *s, struct duplex *lower,
                               const struct tls_duplex_options *options)
 {
@@ -464,7 +493,8 @@ struct duplex *tls_duplex_new(struct scheduler *s, struct duplex *lower,
     task_init(&t->shake, run_shake);
     task_init(&t->pump, run_pump);
     mbedtls_ssl_init(&t->ssl);
-    if (mbedtls_ssl_setup(&t->ssl, &options->config->ssl) != 0 || tls_shake_prepare(t) != 0) {
+    if (mbedtls_ssl_setup(&t->ssl, &options->config->ssl) != 0 || tls_shake_prepare(t) != 0 ||
+        keep_early(t, options->early) != 0) {
         tls_free(t);
         return NULL;
     }

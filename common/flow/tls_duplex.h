@@ -35,6 +35,7 @@ struct tls_duplex_options {
     void (*on_open)(void *owner); /* or NULL */
     /* The peer's first message has been answered, its next is awaited. Server; once; or NULL */
     void (*on_answered)(void *owner);
+    struct span early; /* what the lower has brought already; copied */
 };
 
 /* `options` is copied; what it points to outlives the duplex. NULL when out of memory; `lower` is

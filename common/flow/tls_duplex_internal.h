@@ -27,6 +27,7 @@ struct tls_duplex {
     struct deadline confirm;  /* our side has ended, the lower's has not: for the peer to take it */
     struct task shake;        /* costly: a step of the handshake */
     struct task pump;         /* goes on after resume(), tells what calls brought about, frees */
+    struct span early;        /* came before us; owned */
     struct cause dry;         /* why no more will come; told when all that came has been */
     int verdict; /* mbedTLS's last word on the peer's side, or 0: it is not asked again */
     unsigned confirm_poll_ms;

@@ -98,23 +98,32 @@ static void add_attribute(struct text *out, const mbedtls_x509_buf *oid)
     text_add(out, is_good ? number : "?");
 }
 
-static void add_value(struct text *out, const mbedtls_x509_buf *value)
+static bool is_of_bytes(const mbedtls_x509_buf *value)
 {
     switch (value->tag) {
     case MBEDTLS_ASN1_UTF8_STRING:
     case MBEDTLS_ASN1_PRINTABLE_STRING:
     case MBEDTLS_ASN1_IA5_STRING:
     case MBEDTLS_ASN1_T61_STRING:
+        return true;
+    default: /* wide characters and the like */
+        return false;
+    }
+}
+
+static void add_value(struct text *out, const mbedtls_x509_buf *value)
+{
+    if (is_of_bytes(value)) {
         add_escaped(out, value->p, value->len, "\"+,;<>\\");
         return;
-    default: /* wide characters and the like: as they are, in BER */
-        text_addf(out, "#%02X", (unsigned)value->tag & 0xff);
-        if (value->len < 128)
-            text_addf(out, "%02X", (unsigned)value->len);
-        else
-            text_addf(out, "82%04X", (unsigned)value->len & 0xffff);
-        add_hex(out, value->p, value->len);
     }
+    /* As they are, in BER. */
+    text_addf(out, "#%02X", (unsigned)value->tag & 0xff);
+    if (value->len < 128)
+        text_addf(out, "%02X", (unsigned)value->len);
+    else
+        text_addf(out, "82%04X", (unsigned)value->len & 0xffff);
+    add_hex(out, value->p, value->len);
 }
 
 /* The last part of the certificate's is the first of the text. */
@@ -146,6 +155,26 @@ void tls_identity_subject(const struct duplex *d, struct text *out)
         if (!add_item(&list, tls_library_is_joined(parts[i]) ? "+" : ",", &item))
             return;
     }
+}
+
+void tls_identity_common_name(const struct duplex *d, struct text *out)
+{
+    const mbedtls_x509_crt *cert = certificate_of(d);
+
+    if (cert == NULL)
+        return;
+    for (const mbedtls_x509_name *name = &cert->subject; name != NULL; name = name->next) {
+        if (name->oid.p == NULL || MBEDTLS_OID_CMP(MBEDTLS_OID_AT_CN, &name->oid) != 0)
+            continue;
+        if (is_of_bytes(&name->val))
+            text_add_bytes(out, (const char *)name->val.p, name->val.len);
+        return;
+    }
+}
+
+const char *tls_identity_version(const struct duplex *d)
+{
+    return mbedtls_ssl_get_version(&container_of(d, const struct tls_duplex, duplex)->ssl);
 }
 
 /* ---- subject alternative names ---- */

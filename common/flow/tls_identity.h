@@ -19,6 +19,13 @@ bool tls_identity_is_known(const struct duplex *d);
  * may be empty. `out` has room for five bytes at least. */
 void tls_identity_subject(const struct duplex *d, struct text *out);
 
+/* Appends the common name of the subject, the first if there are several, bare: any bytes. Nothing
+ * if nobody is known, or it has none, or one in wide characters. */
+void tls_identity_common_name(const struct duplex *d, struct text *out);
+
+/* "TLSv1.2", of an open TLS duplex, whoever the peer is. Static. */
+const char *tls_identity_version(const struct duplex *d);
+
 /* Appends the subject alternative names, joined with ",": DNS:..., URI:..., IP:..., email:...;
  * other kinds are left out. */
 void tls_identity_names(const struct duplex *d, struct text *out);

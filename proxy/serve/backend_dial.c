@@ -1,9 +1,11 @@
 #include "backend_dial.h"
 
 #include "../service/access_log.h"
+#include "proxy_header.h"
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct backend_dial {
     struct loop *loop;
@@ -23,6 +25,7 @@ struct backend_dial {
     uint64_t started_ms, attempt_ms, attempt_ends_ms;
     size_t tried, count;
     uint8_t order[BACKENDS_MAX];
+    struct span preface; /* owned */
 };
 
 static bool begin_attempt(struct backend_dial *b);
@@ -36,6 +39,7 @@ void backend_dial_over(struct backend_state *state)
 static void dial_free(struct backend_dial *b)
 {
     deadline_clear(loop_scheduler(b->loop), &b->timeout);
+    free(b->preface.data);
     free(b);
 }
 
@@ -156,12 +160,25 @@ static void secure(struct backend_dial *b)
 
 /* ---- from here to there ---- */
 
+/* To whoever it is: the next one, if this one fails, hears it anew. */
+static void write_preface(const struct backend_dial *b)
+{
+    uint8_t copy[PROXY_HEADER_WRITE_MAX]; /* a write may change what it is given */
+
+    if (b->preface.len == 0)
+        return;
+    memcpy(copy, b->preface.data, b->preface.len);
+    duplex_write(b->stream, &(struct span){copy, b->preface.len}, 1);
+}
+
 static void on_connected(void *owner, struct duplex *stream, struct cause cause)
 {
     struct backend_dial *b = owner;
 
     b->connect = NULL;
     b->stream = stream;
+    if (stream != NULL)
+        write_preface(b);
     if (stream == NULL)
         fail(b, cause);
     else if (b->where != NULL && b->where->is_tls)
@@ -233,6 +250,19 @@ backend_dial_start(struct loop *l, struct route *route, const struct target *tar
     backend_dial_over(b->state);
     free(b);
     return NULL;
+}
+
+bool backend_dial_preface(struct backend_dial *b, struct span bytes)
+{
+    assert(bytes.len <= PROXY_HEADER_WRITE_MAX && b->preface.data == NULL);
+    if (bytes.len == 0)
+        return true;
+    b->preface.data = malloc(bytes.len);
+    if (b->preface.data == NULL)
+        return false;
+    memcpy(b->preface.data, bytes.data, bytes.len);
+    b->preface.len = bytes.len;
+    return true;
 }
 
 void backend_dial_cancel(struct backend_dial *b)

@@ -31,6 +31,10 @@ backend_dial_start(struct loop *l, struct route *route, const struct target *tar
                    void (*on_done)(void *owner, const struct backend_dial_result *result),
                    void *owner);
 
+/* What each backend that is connected to hears first, ahead of any TLS: to be called right after
+ * backend_dial_start. `bytes` are copied. False when out of memory. */
+bool backend_dial_preface(struct backend_dial *b, struct span bytes);
+
 /* Gives up; no on_done. */
 void backend_dial_cancel(struct backend_dial *b);
 

@@ -24,6 +24,9 @@ struct backend_list {
 /* How our side of a TLS backend ends: the order of the words of --backend-tls-finish. */
 enum { BACKEND_TLS_NOTIFY_FIN, BACKEND_TLS_NOTIFY };
 
+/* What a backend is told of its client: the order of the words of --send-proxy. */
+enum { SEND_PROXY_NONE, SEND_PROXY_V1, SEND_PROXY_V2 };
+
 /* Clients without half-close: the order of the words of --plain. */
 enum { PLAIN_ALLOW, PLAIN_REFUSE };
 
@@ -34,7 +37,8 @@ struct route_settings {
     unsigned balance; /* enum balance */
     struct word_list allow_from, allow_origin, allow_client_name, targets;
     const char *tokens; /* file; NULL: none are asked for */
-    unsigned plain;     /* below */
+    unsigned plain;     /* above */
+    unsigned send_proxy;
     struct tls_client_options backend_tls;
     unsigned backend_tls_finish;
     uint64_t connect_timeout_ms;
@@ -59,6 +63,7 @@ struct server_config {
     unsigned routes_line;          /* in the file; 0: it has none */
     struct tls_server_options tls; /* without pairs clients come without TLS */
     bool allows_anyone;
+    struct word_list trusted_proxies;
     uint64_t handshake_timeout_ms;
     uint64_t max_handshakes; /* under way at a time */
     struct address status;   /* host empty: no status port */

@@ -38,8 +38,10 @@ static bool check_source(const struct gate_request *request, struct gate_verdict
 {
     const struct route *r = out->route;
 
-    if (r->source_count == 0 ||
-        (request->source != NULL && cidr_list_has(r->sources, r->source_count, request->source)))
+    const struct client_address *from = request->from;
+
+    if (r->source_count == 0 || (from->has_endpoint && from->doubt == NULL &&
+                                 cidr_list_has(r->sources, r->source_count, &from->endpoint.ip)))
         return true;
     return say(out, 403, "not from this address");
 }

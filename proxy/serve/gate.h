@@ -10,7 +10,7 @@ struct gate_request {
     struct ws_head *head; /* judged by ws_handshake_judge, which said 101 */
     const struct ws_offer *offer;
     const struct duplex *client; /* its TLS, if it has that; else anything that is no TLS: NULL */
-    const struct ip *source;     /* NULL: not known (a unix socket) */
+    const struct client_address *from;
 };
 
 struct gate_verdict {

@@ -47,6 +47,22 @@ static void warn(const char *name, const struct route_settings *r)
                  name);
 }
 
+static void warn_of_strangers(const struct settings *s)
+{
+    const struct listen_list *listen = &s->service.listen;
+    char address[LISTEN_ADDRESS_TEXT_MAX];
+
+    for (unsigned i = 0; i < listen->count; i++) {
+        if (s->server.trusted_proxies.count > 0 || !listen->items[i].has_header ||
+            site_is_local(&listen->items[i].address))
+            continue;
+        log_line(LOG_WARN,
+                 "--listen %s: whoever reaches it may say who its client is; --trusted-proxies "
+                 "names those that may",
+                 listen_address_format(&listen->items[i], address, sizeof(address)));
+    }
+}
+
 static int start(void *arg, struct loop *l, struct service **out, char *problem,
                  size_t problem_size)
 {
@@ -59,6 +75,7 @@ static int start(void *arg, struct loop *l, struct service **out, char *problem,
         warn("default", &config->defaults);
     for (size_t i = 0; i < config->route_count; i++)
         warn(config->routes[i].name, &config->routes[i].settings);
+    warn_of_strangers(s->settings);
     int status = server_new(l, s->settings, NULL, &s->server, &t);
     s->is_misconfigured = status != 0;
     if (status != 0)

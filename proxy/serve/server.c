@@ -79,7 +79,7 @@ static bool admit(void *owner, uint64_t id, struct duplex *client,
     struct server *s = owner;
     struct session_limit limit;
 
-    if (!session_limits_know_client(arrival) ||
+    if (!session_limits_know_client(&s->host, arrival) ||
         session_limits_admit(&s->host, &arrival->peer.ip, &limit))
         return true;
     count_dismissed(s, limit.kind);

@@ -4,6 +4,8 @@
 #include "../service/early.h"
 #include "backend_dial.h"
 #include "gate.h"
+#include "route_match.h"
+#include "session_entry.h"
 #include "session_limits.h"
 #include "site.h"
 #include "traceparent.h"
@@ -19,6 +21,8 @@
 /* What is needed until the relay starts. */
 struct opening {
     struct session *session;
+    const struct listen_address *at;
+    struct provenance from;
     struct ws_head *head;      /* NULL once judged */
     struct backend_dial *dial; /* NULL before, and after */
     struct ws_offer offer;
@@ -34,29 +38,9 @@ static struct cause cause_at(enum cause_what what, enum cause_where where)
 
 /* ---- endings ---- */
 
-const char *session_backend_name(const struct session *s)
-{
-    return s->backend != NULL ? s->backend->name : s->target_name;
-}
-
 bool session_has_asked(const struct session *s)
 {
     return s->opening == NULL || s->opening->head == NULL;
-}
-
-static struct access_entry entry_of(const struct session *s)
-{
-    return (struct access_entry){
-        .names = &access_log_serve,
-        .conn = s->base.id,
-        .client = s->client_name,
-        .route = s->route != NULL ? s->route->name : NULL,
-        .bearer = s->bearer,
-        .backend = session_backend_name(s),
-        .identity = s->identity,
-        .trace_id = s->trace_id,
-        .duration_ms = loop_now_ms(s->host->loop) - s->base.started_ms,
-    };
 }
 
 static void free_opening(struct session *s)
@@ -71,6 +55,7 @@ static void free_opening(struct session *s)
         backend_dial_cancel(o->dial);
     ws_head_free(o->head);
     early_clear(&o->early);
+    provenance_clear(&o->from);
     free(o);
     s->opening = NULL;
 }
@@ -83,6 +68,8 @@ static void free_session(struct session *s)
     session_limits_leave(s);
     site_release(s->site);
     free(s->identity);
+    free(s->client_name);
+    free(s->unique_id);
     free(s->target_name);
     free(s->bearer);
     free(s->trace_id);
@@ -100,10 +87,16 @@ static void write_text(struct duplex *to, const struct text *t)
 /* A client that is refused has nothing to do with a backend. */
 static struct access_entry refused_entry_of(const struct session *s)
 {
-    struct access_entry e = entry_of(s);
+    struct access_entry e = session_entry(s);
 
     e.backend = NULL;
     return e;
+}
+
+/* Before the PROXY protocol header, or TLS, nothing can be said to it. */
+static bool can_hear(const struct session *s)
+{
+    return !s->opening->from.is_awaited && (!s->has_tls || s->is_secure);
 }
 
 /* Answers in HTTP. The stream then waits for the client's end, so that no reset destroys the
@@ -115,8 +108,8 @@ static void refuse(struct session *s, int status, struct cause cause, const char
     struct access_entry e = refused_entry_of(s);
 
     session_count_refused(s, cause);
-    if (s->has_tls && !s->is_secure) {
-        duplex_abort(s->client, cause); /* nothing can be said to it */
+    if (!can_hear(s)) {
+        duplex_abort(s->client, cause);
         access_log_refused(&e, 0, cause, detail);
         free_session(s);
         return;
@@ -152,7 +145,7 @@ static void tell_closed(struct session *s, const struct relay_report *report)
 static void on_relay_done(struct relay *r, const struct relay_report *report)
 {
     struct session *s = container_of(r, struct session, relay);
-    struct access_entry e = entry_of(s);
+    struct access_entry e = session_entry(s);
 
     access_log_closed(&e, s->carrier, report);
     tell_closed(s, report);
@@ -194,7 +187,7 @@ static void refuse_in_close(struct session *s, struct cause cause)
 {
     struct relay_report report = {.cause = cause};
     struct duplex *ws = upgrade(s);
-    struct access_entry e = entry_of(s);
+    struct access_entry e = session_entry(s);
 
     if (ws != NULL)
         duplex_abort(ws, cause);
@@ -250,17 +243,6 @@ static void on_dialled(void *owner, const struct backend_dial_result *result)
 
 /* ---- the request ---- */
 
-/* The address in "ADDRESS:PORT". */
-static bool find_source(const char *name, struct ip *out)
-{
-    const char *colon = strrchr(name, ':');
-    bool has_brackets = name[0] == '[';
-
-    if (colon == NULL || colon < name + 2)
-        return false;
-    return ip_parse(name + has_brackets, (size_t)(colon - name) - (has_brackets ? 2 : 0), out);
-}
-
 /* Keeps frames that come before our 101. False when out of memory. */
 static bool keep_early(struct session *s, struct span in)
 {
@@ -288,6 +270,40 @@ static bool note_verdict(struct session *s, const struct gate_verdict *v)
     return (v->bearer == NULL || s->bearer != NULL) && (!v->has_target || s->target_name != NULL);
 }
 
+/* What the backend is to hear first. False when out of memory. */
+static bool write_preface(struct session *s, uint8_t out[PROXY_HEADER_WRITE_MAX], size_t *len)
+{
+    struct opening *o = s->opening;
+    unsigned version = s->route->settings->send_proxy;
+    char host[ADDRESS_HOST_MAX + 1];
+    struct provenance_facts facts = {.tls = s->has_tls ? s->client : NULL};
+
+    *len = 0;
+    if (version == SEND_PROXY_NONE)
+        return true;
+    if (version == SEND_PROXY_V2 && !session_make_unique_id(s))
+        return false;
+    if (route_match_host(ws_head_field(o->head, "host"), host))
+        facts.authority = host;
+    facts.unique_id = s->unique_id;
+    *len = provenance_write(&o->from, version, &facts, out);
+    return true;
+}
+
+/* To the target if that is not NULL. False when out of memory. */
+static bool start_dial(struct session *s, const struct target *target)
+{
+    uint8_t preface[PROXY_HEADER_WRITE_MAX];
+    struct opening *o = s->opening;
+    size_t len;
+
+    if (!write_preface(s, preface, &len))
+        return false;
+    o->dial = backend_dial_start(s->host->loop, s->route, target, &s->host->service->stream,
+                                 s->counted.route, on_dialled, s);
+    return o->dial != NULL && backend_dial_preface(o->dial, (struct span){preface, len});
+}
+
 /* The request has been judged good: connects. */
 static void go(struct session *s, const struct gate_verdict *v, struct span rest)
 {
@@ -296,12 +312,11 @@ static void go(struct session *s, const struct gate_verdict *v, struct span rest
     s->carrier = o->offer.carrier;
     deadline_clear(loop_scheduler(s->host->loop), &o->timeout);
     openings_remove(&o->place);
+    bool is_going = keep_early(s, rest) && start_dial(s, v->has_target ? &v->target : NULL);
     ws_head_free(o->head);
     o->head = NULL;
-    if (keep_early(s, rest))
-        o->dial = backend_dial_start(s->host->loop, s->route, v->has_target ? &v->target : NULL,
-                                     &s->host->service->stream, s->counted.route, on_dialled, s);
-    if (o->dial == NULL)
+    provenance_clear(&o->from);
+    if (!is_going)
         refuse(s, 503, cause_at(CAUSE_NO_MEMORY, CAUSE_AT_PROXY), "out of memory");
 }
 
@@ -319,7 +334,7 @@ static bool admit_late(struct session *s, const struct ip *client)
 {
     struct session_limit limit;
 
-    if (client == NULL || s->client_slot.client != NULL)
+    if (s->client_slot.client != NULL)
         return true;
     if (!session_limits_admit(s->host, client, &limit)) {
         counter_add(&s->host->counters->loop.limits[limit.kind], 1);
@@ -351,10 +366,10 @@ static void on_request(struct session *s, struct span rest)
         .head = o->head,
         .offer = &o->offer,
         .client = s->has_tls ? s->client : NULL,
+        .from = &o->from.client,
     };
     struct gate_verdict verdict;
     const char *problem = NULL;
-    struct ip source;
     int status = ws_handshake_judge(o->head, &o->offer, &problem);
 
     note_trace(s);
@@ -362,9 +377,12 @@ static void on_request(struct session *s, struct span rest)
         refuse(s, status, cause_at(CAUSE_BAD_HANDSHAKE, CAUSE_AT_CLIENT), problem);
         return;
     }
-    if (find_source(s->client_name, &source))
-        request.source = &source;
-    if (!admit_late(s, request.source))
+    provenance_read_request(&o->from, s->site, o->head);
+    if (!session_note_client(s, &s->opening->from)) {
+        refuse(s, 503, cause_at(CAUSE_NO_MEMORY, CAUSE_AT_PROXY), "out of memory");
+        return;
+    }
+    if (o->from.client.has_endpoint && !admit_late(s, &o->from.client.endpoint.ip))
         return;
     gate_judge(s->site, &request, &verdict);
     if (!note_verdict(s, &verdict))
@@ -431,7 +449,8 @@ static void on_head_timeout(struct deadline *d)
     struct opening *o = container_of(d, struct opening, timeout);
 
     refuse(o->session, 408, cause_at(CAUSE_HANDSHAKE_TIMEOUT, CAUSE_AT_CLIENT),
-           "the request did not come in time");
+           o->from.is_awaited ? "the PROXY protocol header did not come in time"
+                              : "the request did not come in time");
 }
 
 /* ---- from the server ---- */
@@ -454,18 +473,70 @@ static void on_client_answered(void *owner)
     openings_answered(s->host->openings, &s->opening->place);
 }
 
-/* The client with TLS. NULL when out of memory. */
-static struct duplex *secure(const struct session_host *host, struct duplex *client)
+/* Puts TLS on the client, of which `early` has come already. False when out of memory: then it is
+ * as it was. */
+static bool secure(struct session *s, struct span early)
 {
     struct tls_duplex_options options = {
-        .config = host->site->tls,
-        .linger_ms = host->service->stream.linger_ms,
+        .config = s->site->tls,
+        .linger_ms = s->host->service->stream.linger_ms,
         .on_open = on_client_open,
         .on_answered = on_client_answered,
+        .early = early,
     };
+    struct duplex *tls = tls_duplex_new(loop_scheduler(s->host->loop), s->client, &options);
 
-    return tls_duplex_new(loop_scheduler(host->loop), client, &options);
+    if (tls == NULL)
+        return false;
+    s->client = tls;
+    return true;
 }
+
+/* ---- the PROXY protocol header ---- */
+
+/* It is complete: from now on it is a client as any other, which has said `rest`. */
+static void on_header(struct session *s, struct span rest)
+{
+    s->has_tls = site_has_tls(s->site, s->opening->at);
+    duplex_pause(s->client);
+    if (!session_note_client(s, &s->opening->from) ||
+        !session_note_unique_id(s, &s->opening->from) || (s->has_tls && !secure(s, rest))) {
+        refuse(s, 503, cause_at(CAUSE_NO_MEMORY, CAUSE_AT_PROXY), "out of memory");
+        return;
+    }
+    duplex_own(s->client, &client_events, s);
+    duplex_resume(s->client);
+    if (!s->has_tls && rest.len > 0)
+        on_client_data(s, rest);
+}
+
+static void on_header_data(void *owner, struct span in)
+{
+    struct session *s = owner;
+    struct cause cause = {.where = CAUSE_AT_CLIENT};
+    const char *problem;
+
+    switch (provenance_feed(&s->opening->from, s->site, &in, &cause.what, &problem)) {
+    case PROXY_HEADER_MORE:
+        return;
+    case PROXY_HEADER_DONE:
+        on_header(s, in);
+        return;
+    case PROXY_HEADER_FAILED:
+        refuse(s, 0, cause, problem);
+        return;
+    }
+}
+
+static const struct duplex_events header_events = {
+    .on_data = on_header_data,
+    .on_end = on_client_end,
+    .on_abort = on_client_abort,
+    .on_drain = on_client_quiet,
+    .on_finished = on_client_quiet,
+};
+
+/* ---- from the server, again ---- */
 
 /* Counts one more; if that is too many another one goes. */
 static void enter(struct session *s)
@@ -479,44 +550,56 @@ static void enter(struct session *s)
            cause_at(CAUSE_LIMIT, CAUSE_AT_PROXY), "too many handshakes");
 }
 
-/* Counts it as one of its client's, if that is known. False when out of memory. */
-static bool count_client(struct session *s, const struct service_arrival *arrival)
+/* What `begin` has done so far; NULL is fine for either. */
+static void free_begun(struct session *s, struct opening *o)
 {
-    return !session_limits_know_client(arrival) || session_limits_enter(s, &arrival->peer.ip);
+    if (o != NULL) {
+        ws_head_free(o->head);
+        provenance_clear(&o->from);
+    }
+    if (s != NULL && s->host != NULL)
+        session_limits_leave(s);
+    free(o);
+    free(s);
+}
+
+/* What can fail. False when out of memory: `client` is untouched. */
+static bool begin(struct session *s, struct opening *o, struct session_host *host,
+                  struct duplex *client, const struct service_arrival *arrival)
+{
+    s->host = host;
+    s->site = host->site;
+    s->client = client;
+    s->opening = o;
+    o->session = s;
+    o->at = arrival->at;
+    o->head = ws_head_new(WS_SERVER);
+    if (o->head == NULL || provenance_init(&o->from, arrival, client) != 0)
+        return false;
+    if (session_limits_know_client(host, arrival) && !session_limits_enter(s, &arrival->peer.ip))
+        return false;
+    s->has_tls = !o->from.is_awaited && site_has_tls(s->site, o->at);
+    return !s->has_tls || secure(s, (struct span){0});
 }
 
 struct session *session_new(struct session_host *host, struct duplex *client,
                             const struct service_arrival *arrival)
 {
     size_t name_size = strlen(arrival->name) + 1;
-    bool has_tls = site_has_tls(host->site, arrival->at);
     struct session *s = calloc(1, sizeof(*s) + name_size);
     struct opening *o = calloc(1, sizeof(*o));
-    struct ws_head *head = ws_head_new(WS_SERVER);
 
-    if (s != NULL)
-        s->host = host;
-    if (s != NULL && o != NULL && head != NULL && count_client(s, arrival))
-        s->client = has_tls ? secure(host, client) : client;
-    if (s == NULL || o == NULL || head == NULL || s->client == NULL) {
-        if (s != NULL)
-            session_limits_leave(s);
-        ws_head_free(head);
-        free(o);
-        free(s);
+    if (s == NULL || o == NULL || !begin(s, o, host, client, arrival)) {
+        free_begun(s, o);
         return NULL;
     }
-    memcpy(s->client_name, arrival->name, name_size);
+    memcpy(s->peer_name, arrival->name, name_size);
     s->counted.route = counters_route(host->counters, NULL);
-    s->site = site_hold(host->site);
-    s->has_tls = has_tls;
-    s->opening = o;
-    o->session = s;
-    o->head = head;
+    site_hold(s->site);
     deadline_init(&o->timeout, on_head_timeout);
     deadline_set(loop_scheduler(host->loop), &o->timeout,
                  s->site->settings->server.handshake_timeout_ms);
-    duplex_own(s->client, &client_events, s);
+    duplex_own(s->client, o->from.is_awaited ? &header_events : &client_events, s);
     duplex_resume(s->client);
     enter(s);
     return s;

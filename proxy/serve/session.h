@@ -54,13 +54,19 @@ struct session {
     bool is_secure;                   /* ... and has shaken hands */
     struct access_identity *identity; /* of the client; or NULL */
     char *trace_id;                   /* of its request; or NULL */
-    char client_name[];
+    const char *client_doubt;         /* of its address: client_address.h */
+    char *client_name;                /* its address, where a front has told that; or NULL */
+    char *unique_id;                  /* that fronts and backends know it by; or NULL */
+    char peer_name[];                 /* who is connected to us */
 };
 
 /* Takes over a new, paused stream and sets it going. NULL when out of memory: `client` is
  * untouched. */
 struct session *session_new(struct session_host *host, struct duplex *client,
                             const struct service_arrival *arrival);
+
+/* Its address: of what is connected to us, or as a front has told. */
+const char *session_client_name(const struct session *s);
 
 /* Where it goes, or wants to go; NULL before that is known. */
 const char *session_backend_name(const struct session *s);

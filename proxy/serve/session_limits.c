@@ -32,9 +32,13 @@ bool session_limits_admit(const struct session_host *host, const struct ip *ip,
     return false;
 }
 
-bool session_limits_know_client(const struct service_arrival *arrival)
+bool session_limits_know_client(const struct session_host *host,
+                                const struct service_arrival *arrival)
 {
-    return arrival->has_peer && !arrival->at->has_header;
+    const struct client_trust *trust = &host->site->trust;
+
+    return arrival->has_peer && !arrival->at->has_header &&
+           !cidr_list_has(trust->networks, trust->count, &arrival->peer.ip);
 }
 
 bool session_limits_enter(struct session *s, const struct ip *ip)

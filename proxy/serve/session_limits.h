@@ -15,8 +15,10 @@ struct session_limit {
 bool session_limits_admit(const struct session_host *host, const struct ip *ip,
                           struct session_limit *out);
 
-/* Whether it is known at accept who the client is: the peer. */
-bool session_limits_know_client(const struct service_arrival *arrival);
+/* Whether it is known at accept who the client is: the peer, and nobody whose word is taken for
+ * another one. */
+bool session_limits_know_client(const struct session_host *host,
+                                const struct service_arrival *arrival);
 
 /* Counts it as one of the client's. False when out of memory. */
 bool session_limits_enter(struct session *s, const struct ip *ip);

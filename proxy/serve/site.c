@@ -104,7 +104,25 @@ struct route *site_find_route(const struct site *site, const char *host, const c
 
 /* ---- who may come ---- */
 
-static bool is_local(const struct address *a)
+/* The settings were checked word by word when they were read. */
+static int set_up_trust(struct site *site, struct text *problem)
+{
+    const struct word_list *words = &site->settings->server.trusted_proxies;
+    char why[CIDR_WHY_MAX];
+    struct cidr *networks = arena_alloc(&site->arena, (words->count + 1) * sizeof(*networks));
+
+    if (networks == NULL) {
+        text_add(problem, "out of memory");
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < words->count; i++)
+        if (cidr_parse(words->items[i], &networks[i], why) != 0)
+            return -EINVAL;
+    site->trust = (struct client_trust){networks, words->count, words->count > 0};
+    return 0;
+}
+
+bool site_is_local(const struct address *a)
 {
     struct ip ip;
     size_t len = strlen(a->host);
@@ -152,7 +170,7 @@ bool site_is_guarded(const struct site *site, struct text *problem)
     if (site->settings->server.allows_anyone || open == NULL)
         return true;
     for (unsigned i = 0; i < listen->count; i++) {
-        if (is_local(&listen->items[i].address) || site_has_tls(site, &listen->items[i]))
+        if (site_is_local(&listen->items[i].address) || site_has_tls(site, &listen->items[i]))
             continue;
         text_addf(problem,
                   "--listen %s: anybody who reaches it could use the route \"%s\": give it TLS "
@@ -180,6 +198,8 @@ int site_new(struct settings *settings, struct backend_pool *pool, struct site *
     int status = set_up_tls(site, problem);
     if (status == 0)
         status = set_up_routes(site, problem);
+    if (status == 0)
+        status = set_up_trust(site, problem);
     if (status == 0 && !has_certificates(site, problem))
         status = -EINVAL;
     if (status == 0 && !site_is_guarded(site, problem))

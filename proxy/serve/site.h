@@ -5,6 +5,7 @@
 #define TIDEGATE_SITE_H
 
 #include "../options.h"
+#include "access/client_address.h"
 #include "route.h"
 
 struct site {
@@ -14,6 +15,7 @@ struct site {
     struct tls_config *tls; /* NULL: no client comes with TLS */
     struct route *routes;
     size_t route_count;
+    struct client_trust trust; /* the proxies whose word is taken for who the client is */
     struct arena arena;
 };
 
@@ -28,6 +30,9 @@ void site_release(struct site *site); /* NULL is fine */
 /* The route for a request whose host and path have been checked (route_match.h); NULL: none. */
 struct route *site_find_route(const struct site *site, const char *host, const char *path,
                               size_t path_len);
+
+/* Whether only this machine can reach it. */
+bool site_is_local(const struct address *a);
 
 /* Whether clients that come by this address have TLS. */
 bool site_has_tls(const struct site *site, const struct listen_address *at);

@@ -75,6 +75,9 @@ static void add_sides(struct log_record *r, const struct access_entry *e)
 {
     log_num(r, "conn", e->conn);
     log_str(r, e->names->client, e->client);
+    log_str(r, "client_doubt", e->client_doubt);
+    log_str(r, "peer", e->peer);
+    log_str(r, "unique_id", e->unique_id);
     if (e->identity != NULL) {
         log_str(r, "client_subject", e->identity->subject);
         log_str(r, "client_names", e->identity->names);

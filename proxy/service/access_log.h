@@ -31,7 +31,10 @@ int access_log_identify(const struct duplex *client, struct access_identity **ou
 struct access_entry {
     const struct access_names *names;
     uint64_t conn;
-    const char *client, *backend;           /* addresses as text; NULL: left out */
+    const char *client, *backend; /* addresses as text; NULL: left out */
+    const char *peer;             /* who is connected to us, if that is not the client; or NULL */
+    const char *client_doubt;     /* why it may be another one; NULL: it is not in doubt */
+    const char *unique_id;        /* by which other proxies know the connection; or NULL */
     const struct access_identity *identity; /* or NULL */
     const char *route, *bearer; /* the names of its route and of its token; NULL: left out */
     const char *trace_id;       /* of the request (traceparent.h); or NULL */

@@ -64,7 +64,7 @@ static void add_session(struct text *t, const struct connections_body *b, const 
 
     text_addf(t, "{\"conn\":%" PRIu64 ",\"age_ms\":%" PRIu64 ",\"state\":\"%s\"", s->base.id,
               loop_now_ms(b->loop) - s->base.started_ms, state_of(s));
-    add_string(t, "client", s->client_name);
+    add_string(t, "client", session_client_name(s));
     if (session_has_asked(s)) {
         add_string(t, "route", s->route->name);
         add_string(t, "bearer", s->bearer);
