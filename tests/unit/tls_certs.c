@@ -194,12 +194,9 @@ static const struct san client_names[] = {
 
 /* What must not pass for something else: a NUL, a comma, a line end, a wildcard. */
 static const struct san nasty_names[] = {
-    {DNS, "alice.test\0.evil.test", 21},
-    {DNS, "x,URI:spiffe://test/alice", 0},
-    {URI, "spiffe://test/\n\x1b[2Jmallory\\", 0},
-    {DNS, "*.alice.test", 0},
-    {EMAIL, "\xc3\xa9@example.test", 0},
-    {0, NULL, 0},
+    {DNS, "alice.test\0.evil.test", 21},          {DNS, "x,URI:spiffe://test/alice", 0},
+    {URI, "spiffe://test/\n\x1b[2Jmallory\\", 0}, {DNS, "*.alice.test", 0},
+    {EMAIL, "\xc3\xa9@example.test", 0},          {0, NULL, 0},
 };
 
 #define PATH_OF(name) {offsetof(struct tls_certs, name), #name},

@@ -46,7 +46,8 @@ int kit_set_up(void **state);
 int kit_tear_down(void **state);
 
 /* Others in place of the usual ones; NULL: stays. Until kit_configure_usual(). */
-void kit_configure(const struct tls_client_options *client, const struct tls_server_options *server);
+void kit_configure(const struct tls_client_options *client,
+                   const struct tls_server_options *server);
 void kit_configure_usual(void);
 
 /* A network; each side is then opened with kit_open_tls(), or owned as it is. */

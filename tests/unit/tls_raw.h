@@ -10,7 +10,7 @@
 struct tls_raw {
     mbedtls_ssl_config config;
     mbedtls_ssl_context ssl;
-    const char *host; /* asked for; NULL: none */
+    const char *host;             /* asked for; NULL: none */
     mbedtls_ssl_session *session; /* to resume; NULL: none */
 };
 
