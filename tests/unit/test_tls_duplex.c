@@ -345,9 +345,87 @@ static void test_leaving_before_its_turn(void **state)
     }
 }
 
+/* ---- what came before it ---- */
+
+/* The server's owner has read `n` bytes of the client's first message when it asks for TLS. */
+static void open_late(size_t n)
+{
+    uint8_t early[4096];
+
+    kit_open_wire();
+    kit.options[CLIENT] = (struct tls_duplex_options){.host = "tidegate.test"};
+    kit_open_tls(CLIENT);
+    scheduler_run_tasks(&kit.scheduler);
+    kit_own(SERVER, &kit.wire.end[SERVER].duplex);
+    memory_pipe_step(&kit.wire, CLIENT, n);
+    duplex_pause(kit.side[SERVER].duplex);
+    n = (size_t)kit.side[SERVER].received;
+    memcpy(early, kit.side[SERVER].raw, n);
+    kit.options[SERVER] = (struct tls_duplex_options){.early = {early, n}};
+    kit_open_tls(SERVER);
+    memset(early, 0, sizeof(early)); /* it was copied */
+}
+
+static void test_bytes_that_came_before_it(void **state)
+{
+    static const size_t portions[] = {1, 4, 5, 6, 50, 100, SIZE_MAX};
+
+    (void)state;
+    for (size_t i = 0; i < array_count(portions); i++) {
+        open_late(portions[i]);
+        kit_flow();
+        assert_string_equal(kit.side[SERVER].told, "OPEN;");
+        side_send(&kit.side[CLIENT], 40000);
+        duplex_finish(kit.side[CLIENT].duplex);
+        kit_flow();
+        assert_true(side_has_whole(&kit.side[CLIENT], &kit.side[SERVER]));
+        assert_string_equal(kit.side[SERVER].told, "OPEN;END;");
+        kit_end();
+    }
+}
+
+/* It may be over before it has looked at them: nothing is lost but them. */
+static void test_over_with_bytes_that_came_before_it(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 3; how++) {
+        open_late(100);
+        if (how == 0)
+            side_abort(&kit.side[SERVER]);
+        else if (how == 1)
+            side_close(&kit.side[SERVER]);
+        else
+            memory_pipe_break(&kit.wire, CAUSE_RESET);
+        kit_flow();
+        assert_string_equal(kit.side[SERVER].told, how < 2 ? "" : "ABORT;");
+        kit_end();
+    }
+}
+
+static void test_plain_http_came_before_it(void **state)
+{
+    static const char request[] = "GET / HTTP/1.1\r\n";
+    char early[sizeof(request)];
+
+    (void)state;
+    memcpy(early, request, sizeof(request));
+    kit_open_wire();
+    kit_own(CLIENT, &kit.wire.end[CLIENT].duplex);
+    kit.options[SERVER] =
+        (struct tls_duplex_options){.early = {(uint8_t *)early, sizeof(request) - 1}};
+    kit_open_tls(SERVER);
+    kit_flow();
+    assert_memory_equal(kit.side[CLIENT].raw, kit_answer, strlen(kit_answer));
+    side_check_problem(&kit.side[SERVER], "HTTP without TLS on a TLS port");
+    kit_end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bytes_that_came_before_it),
+        cmocka_unit_test(test_over_with_bytes_that_came_before_it),
+        cmocka_unit_test(test_plain_http_came_before_it),
         cmocka_unit_test(test_conversation),
         cmocka_unit_test(test_71_conversation_byte_by_byte),
         cmocka_unit_test(test_server_ends_first),
