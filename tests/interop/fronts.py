@@ -60,6 +60,42 @@ backend tidegate
     server tidegate {proxy}
 """
 
+# TCP alone, for who passes on the client's address in a header.
+HAPROXY_TCP = """
+global
+    maxconn 2048
+defaults
+    mode tcp
+    timeout connect 5s
+    timeout client 1h
+    timeout server 1h
+frontend front
+    bind 127.0.0.1:{port}{listen}
+    unique-id-format front-%pid-%rt
+    default_backend next
+backend next
+    server next {proxy} {extra}
+"""
+
+NGINX_STREAM = """
+load_module /usr/lib/nginx/modules/ngx_stream_module.so;
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log warn;
+events {{ worker_connections 2048; }}
+stream {{
+    server {{
+        listen 127.0.0.1:{port}{listen};
+        set_real_ip_from 127.0.0.1;
+        proxy_pass {proxy};
+        proxy_protocol on;
+        proxy_half_close on;
+        {extra}
+    }}
+}}
+"""
+
 VARNISH = """
 vcl 4.1;
 backend default {{ .host = "{host}"; .port = "{proxy_port}"; }}
@@ -88,6 +124,8 @@ FRONTS = {
     "nginx": ("nginx", NGINX, "-c {folder}/config"),
     "nginx-tls": ("nginx", NGINX, "-c {folder}/config"),
     "haproxy": ("haproxy", HAPROXY, "-db -f {folder}/config"),
+    "haproxy-tcp": ("haproxy", HAPROXY_TCP, "-db -f {folder}/config"),
+    "nginx-stream": ("nginx", NGINX_STREAM, "-c {folder}/config"),
     "varnish": (
         "varnishd",
         VARNISH,
@@ -109,8 +147,10 @@ def find(program: str) -> str:
 class Front:
     """One running server of another make."""
 
-    def __init__(self, kind: str, proxy: str, folder: Path, extra: str = "", *, to_tls: bool = False) -> None:
-        """`extra`: a line more in nginx's location. `to_tls`: nginx finds TLS at the proxy, too."""
+    def __init__(
+        self, kind: str, proxy: str, folder: Path, extra: str = "", *, to_tls: bool = False, listen: str = ""
+    ) -> None:
+        """`extra`: a line more in nginx's location, words more for HAProxy's server; `listen`: for its port. `to_tls`: nginx finds TLS at the proxy, too."""
         program, template, arguments = FRONTS[kind]
         path = find(program)
         self.folder = folder / kind
@@ -122,7 +162,7 @@ class Front:
             self.address = f"127.0.0.1:{port}"
             words = {"folder": self.folder, "port": port, "proxy": proxy, "extra": extra}
             words |= {"host": host, "proxy_port": proxy_port, "to": "https" if to_tls else "http"}
-            words |= {"listen": " ssl" if self.has_tls else ""}
+            words |= {"listen": " ssl" if self.has_tls else listen}
             words |= {name: getattr(certificates(), name) for name in ("cert", "key", "ca")}
             (self.folder / "config").write_text(template.format(**words))
             command = [path, *arguments.format(**words).split()]
