@@ -256,8 +256,10 @@ int demo_run(struct settings *settings)
     } else {
         begin_exchange(&d);
         loop_run(d.loop);
-        if (service_was_cut(server_service(d.server)))
-            exit(d.status); /* see service.h: the system takes it all back */
+        if (service_was_cut(server_service(d.server))) {
+            loop_reset_streams(d.loop);
+            exit(d.status); /* the system takes it all back */
+        }
     }
     server_free(d.server);
     demo_backend_free(d.backend);

@@ -290,8 +290,7 @@ static void on_patience_over(struct deadline *d)
     }
     s->phase = PHASE_CUT;
     tell_drained(s);
-    loop_reset_streams(s->loop);
-    loop_stop(s->loop);
+    loop_stop(s->loop); /* the rest of this turn still needs the streams */
 }
 
 static void log_draining(const struct service *s, uint64_t delay_ms)

@@ -68,8 +68,8 @@ void service_session_over(struct service_session *session);
 
 /* Takes connections for drain_delay_ms more, if `is_delayed`, while service_is_ready says no. Then
  * stops accepting, and lets open connections end; after drain_timeout_ms they are aborted, and a
- * second later what is left is reset and the loop stopped. Otherwise the loop goes on until the
- * last one has ended. */
+ * second later the loop is stopped, for what is left to be reset. Otherwise the loop goes on until
+ * the last one has ended. */
 void service_drain(struct service *s, bool is_delayed);
 
 /* The same without the waiting: aborts all at once, and stops the loop in its next turn. */
@@ -85,7 +85,7 @@ uint64_t service_connections(const struct service *s);
 unsigned service_listeners(const struct service *s); /* 0 once they are closed */
 
 /* Calls `fn` once, from the loop, when a drain is over: all connections have gone and their
- * descriptors are closed, or all streams of the loop are about to be reset (service_was_cut). */
+ * descriptors are closed, or the loop is being stopped with some left (service_was_cut). */
 void service_on_drained(struct service *s, void (*fn)(void *arg), void *arg);
 
 /* A walk over all sessions that takes as many turns as it wants: those that end meanwhile are left
@@ -101,9 +101,9 @@ struct service_session *service_walk_next(struct service_walk *w); /* NULL: that
 /* Before `w` goes, and the service. */
 void service_walk_end(struct service_walk *w);
 
-/* Whether connections had to be reset at the end. What was above their streams is then still
- * referred to by the loop's deadlines: neither service nor loop may be freed, the process is to
- * exit. */
+/* Whether the loop was stopped with connections left. Their streams are to be reset, and the
+ * process is to exit: what is above them is still referred to by the loop's deadlines, so neither
+ * service nor loop may be freed. */
 bool service_was_cut(const struct service *s);
 
 /* After the loop has ended by itself. NULL is fine. */

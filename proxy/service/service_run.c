@@ -71,8 +71,10 @@ static int run(const struct service_program *program, void *arg, struct loop *lo
     loop_run(loop);
     supervised_end(&r.supervised);
     log_stopped();
-    if (service_was_cut(r.service))
-        exit(EX_OK); /* see service.h: the system takes it all back */
+    if (service_was_cut(r.service)) {
+        loop_reset_streams(loop);
+        exit(EX_OK); /* the system takes it all back */
+    }
     program->end(arg);
     loop_free(loop);
     return EX_OK;
