@@ -136,7 +136,13 @@ static void forget_oldest(struct client_limits *l)
 {
     struct client *c = l->oldest;
 
-    leave_idle(l, c);
+    assert(c != NULL && c->older == NULL);
+    l->oldest = c->younger;
+    if (l->oldest != NULL)
+        l->oldest->older = NULL;
+    else
+        l->youngest = NULL;
+    l->idle_count--;
     forget(l, c);
 }
 

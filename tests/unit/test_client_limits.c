@@ -294,7 +294,7 @@ static void check_against_a_model(void)
 {
     enum { CLIENTS = 40, SLOTS = 300 };
     static struct client_slot slots[SLOTS];
-    unsigned owner[SLOTS], expected[CLIENTS] = {0};
+    unsigned owner[SLOTS] = {0}, expected[CLIENTS] = {0};
     uint32_t random = 12345;
     memset(slots, 0, sizeof(slots));
     for (int step = 0; step < 20000; step++) {
