@@ -60,9 +60,14 @@ static void on_prepare(uv_prepare_t *prepare)
         uv_stop(&l->uv);
 }
 
+/* libuv makes its threads when the first is needed, 4 of them, and lets no more than half of them
+ * look up names: two names that nobody answers for would keep all others waiting. */
+#define THREADS "64"
+
 struct loop *loop_new(void)
 {
     signal(SIGPIPE, SIG_IGN);
+    setenv("UV_THREADPOOL_SIZE", THREADS, 0);
     struct loop *l = calloc(1, sizeof(*l));
     if (l == NULL)
         return NULL;
@@ -143,6 +148,11 @@ void loop_free(struct loop *l)
     (void)status;
     free(l->buffer);
     free(l);
+}
+
+bool loop_is_looking_up(const struct loop *l)
+{
+    return l->lookups != NULL;
 }
 
 struct scheduler *loop_scheduler(struct loop *l)

@@ -24,6 +24,10 @@ void loop_release(struct loop *l);
 /* Closes at once whatever is still open (streams by reset), and frees all of it. NULL is fine. */
 void loop_free(struct loop *l);
 
+/* Whether a thread looks up a name: neither loop_free nor exit(3) returns before it has an answer,
+ * or its resolver gives up, after ten seconds or more. */
+bool loop_is_looking_up(const struct loop *l);
+
 struct scheduler *loop_scheduler(struct loop *l);
 
 /* The version of libuv that is in use. Static. */

@@ -24,6 +24,7 @@ struct lookup {
 struct resolve {
     struct loop_item item;
     struct loop *loop;
+    struct lookup *lookup;
     struct resolve *next, **link; /* of the lookup; link is NULL when the task answers */
     struct task task;
     struct address where;
@@ -116,6 +117,24 @@ static int status_from_uv(int status)
     }
 }
 
+static void lookup_remove(struct lookup *lookup)
+{
+    if (lookup->link == NULL)
+        return;
+    *lookup->link = lookup->next;
+    if (lookup->next != NULL)
+        lookup->next->link = lookup->link;
+    lookup->link = NULL;
+}
+
+/* Nobody waits for it any more: if no thread has begun it yet, none is to. Otherwise it goes on,
+ * for who asks next. */
+static void lookup_abandon(struct lookup *lookup)
+{
+    if (uv_cancel((uv_req_t *)&lookup->request) == 0)
+        lookup_remove(lookup);
+}
+
 static void resolve_free(struct resolve *r)
 {
     task_cancel(&r->loop->scheduler, &r->task);
@@ -123,6 +142,8 @@ static void resolve_free(struct resolve *r)
         *r->link = r->next;
         if (r->next != NULL)
             r->next->link = r->link;
+        if (r->lookup->waiting == NULL)
+            lookup_abandon(r->lookup);
     }
     loop_remove_item(&r->item);
     free(r);
@@ -150,9 +171,7 @@ static void on_lookup(uv_getaddrinfo_t *request, int status, struct addrinfo *li
 {
     struct lookup *lookup = container_of(request, struct lookup, request);
     loop_touch(lookup->loop);
-    *lookup->link = lookup->next;
-    if (lookup->next != NULL)
-        lookup->next->link = lookup->link;
+    lookup_remove(lookup);
     struct resolved result;
     status = status == 0 ? resolved_take(&result, list) : status_from_uv(status);
     uv_freeaddrinfo(list);
@@ -227,6 +246,7 @@ resolve_start(struct loop *l, const struct address *where,
         task_defer(&l->scheduler, &r->task);
         return r;
     }
+    r->lookup = lookup;
     r->next = lookup->waiting;
     r->link = &lookup->waiting;
     if (r->next != NULL)

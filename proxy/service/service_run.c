@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #define PROBLEM_MAX 512
 
@@ -71,10 +72,12 @@ static int run(const struct service_program *program, void *arg, struct loop *lo
     loop_run(loop);
     supervised_end(&r.supervised);
     log_stopped();
-    if (service_was_cut(r.service)) {
+    if (service_was_cut(r.service))
         loop_reset_streams(loop);
+    if (loop_is_looking_up(loop))
+        _exit(EX_OK); /* see loop.h */
+    if (service_was_cut(r.service))
         exit(EX_OK); /* the system takes it all back */
-    }
     program->end(arg);
     loop_free(loop);
     return EX_OK;

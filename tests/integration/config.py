@@ -22,12 +22,14 @@ def write(rig: Rig, settings: dict[str, Any]) -> Path:
     return path
 
 
-def serve(rig: Rig, settings: dict[str, Any], *flags: str, **options: Any) -> Program:
+def serve(
+    rig: Rig, settings: dict[str, Any], *flags: str, prefix: tuple[str, ...] = (), **options: Any
+) -> Program:
     """On one port, unless `settings` say where."""
     path = write(rig, {"linger": "2s", **settings})
     if "listen" in settings:
         options = {"listen": (), "listeners": len(settings["listen"]), **options}
-    program = Program([default_binary(), "serve", "--config", str(path), *flags], **options)
+    program = Program([*prefix, default_binary(), "serve", "--config", str(path), *flags], **options)
     rig.proxies.append(program)  # type: ignore[arg-type]
     return program
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 
 import pytest
+from nameserver import name_server
 from netns import network
 from rig import deaf_tcp_address, pytest_generate_tests, rig, unused_tcp_address
 from support import default_binary
 
-__all__ = ["deaf_tcp_address", "network", "pytest_generate_tests", "rig", "unused_tcp_address"]
+__all__ = ["deaf_tcp_address", "name_server", "network", "pytest_generate_tests", "rig", "unused_tcp_address"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 
@@ -192,6 +193,38 @@ static void test_a_lookup_outlives_those_who_asked(void **state)
     loop_free(l);
 }
 
+/* Two are under way, the others in line: those nobody waits for leave it. */
+static void test_65_an_abandoned_name_is_not_asked_for(void **state)
+{
+    (void)state;
+    static const struct fake_name names[] = {
+        {.name = "a.test", .addresses = "10.0.0.1", .blocks = true},
+        {.name = "b.test", .addresses = "10.0.0.1", .blocks = true},
+        {.name = "c.test", .addresses = "10.0.0.3"},
+        {.name = "d.test", .addresses = "10.0.0.4"},
+        {0},
+    };
+    fake_resolver_set(names);
+    struct loop *l = loop_new();
+    struct asker a, b, c, again, d;
+    ask(&a, l, ADDRESS_TCP, "a.test", 1);
+    ask(&b, l, ADDRESS_TCP, "b.test", 1);
+    KIT_WAIT(l, fake_resolver_calls() == 2);
+    ask(&c, l, ADDRESS_TCP, "c.test", 1);
+    ask(&d, l, ADDRESS_TCP, "d.test", 1);
+    resolve_cancel(c.r);
+    resolve_cancel(d.r);
+    ask(&again, l, ADDRESS_TCP, "d.test", 1); /* not told of what came of the first */
+    resolve_cancel(a.r);
+    fake_resolver_release();
+    KIT_WAIT(l, again.answers == 1);
+    assert_int_equal(again.status, 0);
+    KIT_WAIT(l, b.answers == 1);
+    assert_int_equal(fake_resolver_calls(), 3);
+    assert_int_equal(a.answers + c.answers + d.answers, 0);
+    loop_free(l);
+}
+
 static void test_cancel_before_the_answer(void **state)
 {
     (void)state;
@@ -265,12 +298,14 @@ static void test_resolve_now(void **state)
 
 int main(void)
 {
+    setenv("UV_THREADPOOL_SIZE", "4", 1); /* two lookups at a time */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_numbers_need_no_resolver),
         cmocka_unit_test(test_unix_paths),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_65_a_slow_name_does_not_hold_up_others),
         cmocka_unit_test(test_a_lookup_outlives_those_who_asked),
+        cmocka_unit_test(test_65_an_abandoned_name_is_not_asked_for),
         cmocka_unit_test(test_cancel_before_the_answer),
         cmocka_unit_test(test_loop_free_with_lookups_under_way),
         cmocka_unit_test(test_resolve_now),
