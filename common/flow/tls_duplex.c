@@ -9,10 +9,6 @@
 #define CONFIRM_POLL_MS     5
 #define CONFIRM_POLL_MAX_MS 1000
 
-/* What is decrypted at a time, all that one read of a socket brings; then the owner has it. Events
- * do not nest, so one a thread does. */
-static _Thread_local uint8_t plain[262144];
-
 static struct tls_duplex *from_duplex(struct duplex *d)
 {
     return container_of(d, struct tls_duplex, duplex);
@@ -160,18 +156,20 @@ static bool is_ticket(int r)
 #endif
 }
 
-/* Decrypts what is there, as far as `plain` has room. What mbedTLS said last. 0 from it is an empty
+/* Decrypts what is there, as far as there is room. What mbedTLS said last. 0 from it is an empty
  * record behind another one (2.28), not the end: our bio_receive never says that. */
 static int decrypt(struct tls_duplex *t, size_t *len)
 {
+    uint8_t *plain = tls_scratch->plain;
+    size_t room = sizeof(tls_scratch->plain);
     int r;
 
     *len = 0;
     do {
-        r = mbedtls_ssl_read(&t->ssl, plain + *len, sizeof(plain) - *len);
+        r = mbedtls_ssl_read(&t->ssl, plain + *len, room - *len);
         if (r > 0)
             *len += (size_t)r;
-    } while ((r >= 0 && *len < sizeof(plain)) || is_ticket(r));
+    } while ((r >= 0 && *len < room) || is_ticket(r));
     return r;
 }
 
@@ -209,7 +207,7 @@ static void read_on(struct tls_duplex *t)
         if (r < 0)
             take_verdict(t, r);
         if (len > 0)
-            t->duplex.events->on_data(t->duplex.owner, (struct span){plain, len});
+            t->duplex.events->on_data(t->duplex.owner, (struct span){tls_scratch->plain, len});
         if (r == MBEDTLS_ERR_SSL_WANT_READ)
             break;
     }
@@ -476,7 +474,7 @@ static int keep_early(struct tls_duplex *t, struct span early)
 struct duplex *tls_duplex_new(struct scheduler *s, struct duplex *lower,
                               const struct tls_duplex_options *options)
 {
-    struct tls_duplex *t = calloc(1, sizeof(*t));
+    struct tls_duplex *t = tls_scratch_prepare() ? calloc(1, sizeof(*t)) : NULL;
 
     if (t == NULL)
         return NULL;

@@ -79,6 +79,18 @@ void tls_shake_answer_plain_http(struct tls_duplex *t);
 
 /* ---- tls_seal.c ---- */
 
+/* Room for one call into mbedTLS; calls do not nest, so one a thread does. Not thread-local itself:
+ * threads that never see TLS (libuv's) would each have half a megabyte of it. */
+struct tls_scratch {
+    uint8_t plain[262144];  /* what is read in a turn */
+    uint8_t sealed[270336]; /* what one read of a socket brings, sealed */
+};
+
+extern _Thread_local struct tls_scratch *tls_scratch;
+
+/* Before the first use in a thread; it stays. False when out of memory. */
+bool tls_scratch_prepare(void);
+
 /* A record that mbedTLS has made, to the lower: at once, or with those that follow. */
 void tls_seal_record(struct tls_duplex *t, const uint8_t *data, size_t len);
 

@@ -1,13 +1,21 @@
 #include "tls_duplex_internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+_Thread_local struct tls_scratch *tls_scratch;
+
 /* The records of one write go to the lower together: a copy costs less than the kernel does for
- * each (measured: a sixth more bytes a second). Calls do not nest, so one buffer a thread does. It
- * has room for what one read of a socket brings, sealed. */
-static _Thread_local uint8_t sealed[270336];
-static _Thread_local size_t sealed_len;
+ * each (measured: a sixth more bytes a second). */
+static _Thread_local size_t sealed_len; /* in the scratch */
 static _Thread_local bool is_gathering;
+
+bool tls_scratch_prepare(void)
+{
+    if (tls_scratch == NULL)
+        tls_scratch = malloc(sizeof(*tls_scratch));
+    return tls_scratch != NULL;
+}
 
 static void pass_on(struct tls_duplex *t, uint8_t *data, size_t len)
 {
@@ -17,7 +25,7 @@ static void pass_on(struct tls_duplex *t, uint8_t *data, size_t len)
 
 static void pass_on_gathered(struct tls_duplex *t)
 {
-    pass_on(t, sealed, sealed_len);
+    pass_on(t, tls_scratch->sealed, sealed_len);
     sealed_len = 0;
 }
 
@@ -28,9 +36,9 @@ void tls_seal_record(struct tls_duplex *t, const uint8_t *data, size_t len)
         pass_on(t, (uint8_t *)(uintptr_t)data, len);
         return;
     }
-    if (len > sizeof(sealed) - sealed_len)
+    if (len > sizeof(tls_scratch->sealed) - sealed_len)
         pass_on_gathered(t);
-    memcpy(sealed + sealed_len, data, len);
+    memcpy(tls_scratch->sealed + sealed_len, data, len);
     sealed_len += len;
 }
 
