@@ -6,11 +6,21 @@
 #include <string.h>
 #include <time.h>
 
+#include <mbedtls/oid.h>
+
 #define HOST_MAX 255
 
 /* ---- files ---- */
 
-static int load(struct tls_pair *pair, const struct tls_pair_files *files, struct text *problem)
+/* mbedTLS would refuse each handshake, and tell nobody why. A client's is judged by its server. */
+static bool is_for_servers(const mbedtls_x509_crt *cert)
+{
+    static const char oid[] = MBEDTLS_OID_SERVER_AUTH;
+    return mbedtls_x509_crt_check_extended_key_usage(cert, oid, sizeof(oid) - 1) == 0;
+}
+
+static int load(struct tls_pair *pair, const struct tls_pair_files *files, bool is_server,
+                struct text *problem)
 {
     int error = mbedtls_x509_crt_parse_file(&pair->chain, files->cert_file);
 
@@ -20,6 +30,11 @@ static int load(struct tls_pair *pair, const struct tls_pair_files *files, struc
     }
     if (error != 0)
         return tls_internal_fail_file(problem, "certificate", files->cert_file, error);
+    if (is_server && !is_for_servers(&pair->chain)) {
+        text_addf(problem, "certificate %s: is not for servers (extended key usage)",
+                  files->cert_file);
+        return -EINVAL;
+    }
     error = tls_library_parse_key(&pair->key, files->key_file);
     if (error != 0)
         return tls_internal_fail_file(problem, "key", files->key_file, error);
@@ -45,7 +60,7 @@ int tls_pair_load(struct tls_config *c, const struct tls_pair_files *files, size
         mbedtls_x509_crt_init(&c->pairs[i].chain);
         mbedtls_pk_init(&c->pairs[i].key);
         c->pair_count++;
-        status = load(&c->pairs[i], &files[i], problem);
+        status = load(&c->pairs[i], &files[i], c->is_server, problem);
     }
     return status;
 }

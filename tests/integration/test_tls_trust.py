@@ -64,7 +64,7 @@ def case_of(name: str) -> Case:
         "no name": lambda: Case(make("nameless", names="", subject="/O=nobody"), ANOTHER_NAME),
         "common name only": lambda: Case(make("common", names="", subject="/CN=localhost"), ANOTHER_NAME),
         "address in the common name": lambda: Case(make("common-ip", names="", subject=f"/CN={ip}"), ANOTHER_NAME, ip),
-        "for clients only": lambda: Case(make("clients", usage="clientAuth"), "ertificate"),
+        "for clients only": lambda: Case(make("clients", usage="clientAuth"), "for another use"),
     }  # fmt: skip
     assert set(cases) == set(NAMES)
     return cases[name]()

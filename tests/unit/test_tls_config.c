@@ -97,6 +97,7 @@ static void test_bad_files(void **state)
     check_no_config(kit.certs.good, "/nowhere.pem", "key /nowhere.pem: cannot be read");
     check_no_config(kit.certs.good, kit.certs.other_key, "is not that of the first certificate");
     check_no_config(kit.certs.key, kit.certs.key, "certificate");
+    check_no_config(kit.certs.client, kit.certs.key, "is not for servers");
     char buffer[512];
     struct text t;
     struct tls_config *config = NULL;
