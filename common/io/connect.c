@@ -171,6 +171,8 @@ static int attempt_start(struct connect *c, const struct sockaddr_storage *addre
     *fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (*fd < 0)
         return -errno;
+    /* At once: the kernel may have connected before an attempt is given up, or we die. */
+    stream_socket_set_reset(*fd, true);
     stream_socket_tune_local(*fd, address);
     if (connect(*fd, (const struct sockaddr *)address, len) == 0)
         return 0;

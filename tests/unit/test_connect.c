@@ -410,6 +410,52 @@ static void test_cancel_in_every_state(void **state)
     loop_free(l);
 }
 
+struct giver_up {
+    struct dial d;
+    struct task task;
+};
+
+static void give_up(struct task *task)
+{
+    struct giver_up *g = container_of(task, struct giver_up, task);
+    connect_cancel(g->d.c);
+    loop_stop(g->d.l);
+}
+
+/* Asked right before connect(2); the task runs right after it, before anybody looks what became of
+ * that. */
+static bool give_up_soon(void *arg, const struct sockaddr *to)
+{
+    struct giver_up *g = arg;
+    (void)to;
+    task_defer(loop_scheduler(g->d.l), &g->task);
+    return true;
+}
+
+/* The kernel of this machine has connected by then. Who gives up, or dies, before a byte was sent
+ * has not said that this is all: to the other side it must not look like an end. */
+static void test_given_up_is_a_reset(void **state)
+{
+    (void)state;
+    struct loop *l = loop_new();
+    uint16_t port = 0;
+    int listener = kit_listen("127.0.0.1", &port, 5);
+    struct giver_up g;
+    char byte;
+    dial_start(&g.d, l, ADDRESS_TCP, "127.0.0.1", port, 5000);
+    task_init(&g.task, give_up);
+    connect_filter(g.d.c, give_up_soon, &g);
+    loop_run(l);
+    assert_int_equal(g.d.answers, 0);
+    int fd = accept(listener, NULL, NULL);
+    assert_true(fd >= 0);
+    assert_int_equal(read(fd, &byte, 1), -1);
+    assert_int_equal(errno, ECONNRESET);
+    close(fd);
+    close(listener);
+    loop_free(l);
+}
+
 static void test_loop_free_while_dialling(void **state)
 {
     (void)state;
@@ -579,6 +625,7 @@ int main(void)
         cmocka_unit_test(test_all_addresses_filtered_is_denied),
         cmocka_unit_test(test_time_limit),
         cmocka_unit_test(test_cancel_in_every_state),
+        cmocka_unit_test(test_given_up_is_a_reset),
         cmocka_unit_test(test_loop_free_while_dialling),
         cmocka_unit_test(test_unix),
         cmocka_unit_test(test_unix_with_a_full_backlog_is_tried_again),
