@@ -227,7 +227,7 @@ def test_no_image_from_anywhere() -> None:
 def test_only_flags_that_there_are() -> None:
     flags = {flag for subcommand in ("serve", "tunnel", "token", "probe") for flag in flags_of(subcommand)}
     others = {"--build-arg", "--read-only", "--cap-drop", "--security-opt"}  # docker's
-    others |= {"--buildtype", "--from", "--interval", "--timeout", "--trusted-proxies"}
+    others |= {"--buildtype", "--from", "--interval", "--timeout"}
     for path in EXAMPLES.rglob("*"):
         if path.is_file() and path.parent.name != "systemd":
             named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", path.read_text()))

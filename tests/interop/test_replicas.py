@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import signal
+import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from load import BROKEN, COMPLETE, HOLD, NAME_SIZE, UP, Exchange, Hold, Load, is
 from proxy import Proxy
 from rig import Rig
 from services import Service
-from support import dial, open_files, wait_until
-from wsclient import HALF_CLOSE_CARRIERS
+from support import PATIENCE, dial, open_files, wait_until
+from wsclient import HALF_CLOSE_CARRIERS, WsClient, request
 
 HELD = 8
 STALLED = b"stop"
@@ -51,6 +52,7 @@ class Replica:
     def start(self) -> None:
         """The second time where the first one was."""
         flags = ("--status", self.status, "--drain-delay", "3s", "--drain-timeout", self.drain_timeout)
+        flags += ("--trusted-proxies", "127.0.0.1/32")
         self.proxy: Proxy = self.rig.proxy(self.backend, *flags, listen=(self.address,))
         self.status = str(self.proxy.wait("status")["address"])
         self.proxy.idle_files = open_files(self.proxy.pid)
@@ -199,4 +201,23 @@ def test_killed_under_load(world: World) -> None:
     assert outcomes(held)[BROKEN] > 0
     for replica in world.replicas:
         for connection in list(replica.backend.connections):
-            assert connection.end != "eof" or is_whole(connection)
+            assert connection.end != "eof" or is_whole(connection), (connection.count, bytes(connection.kept[:NAME_SIZE]))
+
+
+def test_who_asked_the_front(world: World) -> None:
+    """And a field that comes with the request is no way to say another."""
+    host, port = world.front.address.split(":")
+    sock = socket.create_connection((host, int(port)), PATIENCE, source_address=("127.0.0.2", 0))
+    client = WsClient(sock, "extension")
+    world.replicas[0].rig.clients.append(client)
+    client.handshake(request("extension", extra=[("X-Forwarded-For", "192.0.2.1")]))
+    client.send(b"x" * NAME_SIZE)
+    client.fin()
+    assert client.collect().close == 1000
+
+    def records() -> list[str]:
+        found = [record for replica in world.replicas for record in replica.proxy.find("closed")]
+        return [record["client"] for record in found if record["bytes_to_backend"] == NAME_SIZE]
+
+    wait_until(lambda: bool(records()), "its record")
+    assert [name.rpartition(":")[0] or name for name in records()] == ["127.0.0.2"]
