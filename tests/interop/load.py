@@ -60,16 +60,17 @@ class Exchange:
     name: bytes
     client: WsClient | None = None
     outcome: str = REFUSED
+    status: int = 0  # of the answer; 0: none
     close: int | None = None
 
     def open(self, address: str, carrier: str) -> bool:
         try:
             self.client = WsClient(dial(address, timeout=PATIENCE), carrier)
             self.client.sock.sendall(request(carrier))
-            status = self.client.read_response().status
+            self.status = self.client.read_response().status
         except (OSError, AssertionError):  # no answer at all
-            status = 0
-        if status == 101:
+            pass
+        if self.status == 101:
             return True
         self.drop()
         return False
