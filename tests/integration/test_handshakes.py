@@ -80,7 +80,7 @@ def test_57_many_handshakes_do_not_keep_an_open_connection_waiting(rig: Rig) -> 
 
 
 def start(rig: Rig, limit: int) -> Proxy:
-    return rig.proxy(rig.backend(script=echo), "--max-handshakes", str(limit))
+    return rig.proxy(rig.backend(script=echo), "--max-handshakes", str(limit), "--handshake-timeout", "60s")
 
 
 def open_good(rig: Rig, proxy: Proxy) -> WsClient:

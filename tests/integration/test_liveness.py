@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 
@@ -209,7 +210,8 @@ def test_57_slow_header_dribble(rig: Rig) -> None:
     started = time.monotonic()
     for i in range(8):
         for dribbler in dribblers:
-            dribbler.sock.sendall(raw[i : i + 1])
+            with contextlib.suppress(OSError):  # on a slow machine the first have had their time
+                dribbler.sock.sendall(raw[i : i + 1])
         good = rig.client(proxy, "extension")
         good.send(b"quick")
         assert good.expect("data").data == b"quick"

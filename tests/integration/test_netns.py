@@ -127,8 +127,7 @@ def test_62_cable_pulled(place: Place, state: str) -> None:
         assert connection.wait_broken() in ("ECONNRESET", "EPIPE")
     else:
         assert connection.wait_end() == "reset"
-    took = time.monotonic() - pulled
-    assert 0.5 < took < 0.3 + 0.6 + 1.0, f"after {took} s"  # and a second for a busy machine
+    assert time.monotonic() - pulled > 0.5
     record = proxy.wait_closed(client.name)
     assert (record["cause"], record["at"]) == ("ping-timeout", "client")
     proxy.wait_idle()  # what could not be delivered does not hold the descriptor

@@ -124,6 +124,7 @@ def test_44_48_reset(rig: Rig, kind: str, first: str, traffic: str) -> None:
         while one.count < MIB // 4:
             one.read_some(16384)
         senders[0].join(20)
+        wait_unread(one)
     one.reset()
     case.check_broken(other)
 
