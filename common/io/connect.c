@@ -185,6 +185,12 @@ static int attempt_start(struct connect *c, const struct sockaddr_storage *addre
     return status;
 }
 
+/* Errors that say nothing of the backend: we, or our machine, have run out of something. */
+static bool is_of_ours(int error)
+{
+    return error == -ENOMEM || error == -ENOBUFS || error == -EMFILE || error == -ENFILE;
+}
+
 /* Tries addresses from the next one on, until one is under way. */
 static void connect_go_on(struct connect *c)
 {
@@ -213,7 +219,7 @@ static void connect_go_on(struct connect *c)
         connect_note_error(c, status);
     }
     if (c->attempts == NULL)
-        connect_tell(c, NULL, c->first_error == -ENOMEM ? CAUSE_NO_MEMORY : CAUSE_UNREACHABLE,
+        connect_tell(c, NULL, is_of_ours(c->first_error) ? CAUSE_NO_MEMORY : CAUSE_UNREACHABLE,
                      c->first_error);
 }
 

@@ -201,7 +201,9 @@ static void on_dial_failed(struct session *s, struct cause cause)
     char detail[ACCESS_LOG_DETAIL_MAX];
 
     if (cause.what == CAUSE_NO_MEMORY)
-        refuse(s, 503, cause, "out of memory");
+        refuse(s, 503, cause,
+               cause.native == -EMFILE || cause.native == -ENFILE ? "out of descriptors"
+                                                                  : "out of memory");
     else if (cause.what == CAUSE_DENIED)
         refuse(s, 403, cause_at(CAUSE_DENIED, CAUSE_AT_CLIENT), "not to this target");
     else if (s->carrier == WS_SUBPROTOCOL)

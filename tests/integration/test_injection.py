@@ -13,7 +13,7 @@ from backend import answer_at_end, echo
 from injection import inject
 from rig import Rig, over_both, over_ws
 from support import MIB, PATIENCE, cpu_seconds, default_binary, open_files, payload, sha256
-from wsclient import HALF_CLOSE_CARRIERS
+from wsclient import CARRIERS, HALF_CLOSE_CARRIERS, request
 
 pytestmark = over_both
 
@@ -73,6 +73,28 @@ def test_58_accept_meets_lost_connections(rig: Rig, error: str) -> None:
     assert injection.count() == 200
     assert time.monotonic() - started < 5
     assert not proxy.find("cannot accept")
+
+
+@over_ws
+@pytest.mark.parametrize("carrier", CARRIERS)
+@pytest.mark.parametrize("error", ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"])
+def test_58_no_socket_for_the_backend(rig: Rig, error: str, carrier: str) -> None:
+    """That is ours, not the backend's: come again later, on every carrier; the next one gets through, and
+    the backend is not held to have failed."""
+    proxy = rig.proxy(rig.backend("tcp", echo))
+    with inject(proxy.pid, rig.directory, "socket", f"error={error}:when=1") as injection:
+        client = rig.dial(proxy, carrier)
+        client.sock.sendall(request(carrier))
+        response = client.read_response()
+        assert response.status == 503 and int(response.get("Retry-After") or 0) > 0
+        record = proxy.wait_refused(client.name)
+        assert (record["cause"], record["at"]) == ("no-memory", "backend")
+        assert record["detail"] == ("out of descriptors" if error.endswith("FILE") else "out of memory")
+        again = rig.client(proxy, carrier)
+        again.send(b"through")
+        again.read_data(7)
+    assert injection.count() == 1
+    assert not proxy.find("backend failed")
 
 
 @pytest.mark.parametrize("carrier", HALF_CLOSE_CARRIERS)

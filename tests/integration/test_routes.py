@@ -101,7 +101,7 @@ def test_chosen_by_host_and_path(rig: Rig) -> None:
 @pytest.mark.parametrize(
     "path", ["/%2e%2e/db", "/./db", "/a/../db", "/db%2fx", "/db%2Fx", "/db%00", "/db\\x", "/db%5cx", "/%", "/%zz"]
 )
-def test_paths_with_two_readings_are_refused(rig: Rig, path: str) -> None:
+def test_82_paths_with_two_readings_are_refused(rig: Rig, path: str) -> None:
     backend = rig.backend()
     proxy = serve(rig, {"backend": [backend.address]})
     assert status(ask(rig, proxy, path=path)) == 400
