@@ -61,14 +61,26 @@ def test_66_drain_delay_refuses_who_is_still_shaking_hands(rig: Rig) -> None:
     """At its end, not at its beginning."""
     proxy = rig.proxy(rig.backend(), "--drain-delay", "1s", "--handshake-timeout", "1h")
     client = rig.dial(proxy)
+    client.sock.sendall(b"GET / HTTP/1.1\r\n")
     proxy.signal()
     proxy.wait("draining")
-    if rig.is_secure:
-        client.sock.sendall(b"GET / HTTP/1.1\r\n")
     assert client.read_response().status == 503
     client.sock.close()
     proxy.check_exit(0)
     assert proxy.find("refused")[0]["cause"] == "shutdown"
+
+
+def test_66_who_has_asked_for_nothing_is_told_nothing(rig: Rig) -> None:
+    """A front would take it for the answer to what it asks next, perhaps of another."""
+    proxy = rig.proxy(rig.backend(), "--handshake-timeout", "1h")
+    client = rig.dial(proxy)
+    rig.client(proxy).reset()  # so that the other one has been accepted, too
+    proxy.signal()
+    assert client.read_rest() == b""
+    client.sock.close()
+    proxy.check_exit(0)
+    record = proxy.wait_refused(client.name)
+    assert (record["cause"], "status" in record) == ("shutdown", False)
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
