@@ -1,0 +1,241 @@
+// TCP over WebSocket, with half-close. README.md says what is promised.
+
+const CARRIER = "v1.tidegate";
+const MESSAGE = 65536;
+const AHEAD = 1048576; // bytes, then we wait
+const POLL_MS = 4; // nothing tells that bufferedAmount fell
+
+const CODES = {
+  EPROTO: [1002, 1003, 1007, 1009, 4001],
+  EDENIED: [1008, 1013],
+  ETIMEDOUT: [1012, 4004, 4005, 4006, 4007],
+  ETRUNCATED: [4002],
+  EUNREACHABLE: [4003, 4008],
+};
+
+export class TidegateError extends Error {
+  constructor(code, closeCode, reason) {
+    super(`${code} (${closeCode}${reason && ": " + reason})`);
+    Object.assign(this, { name: "TidegateError", code, closeCode, reason });
+  }
+}
+
+function deferred() {
+  const d = {};
+  d.promise = new Promise((...both) => [d.resolve, d.reject] = both);
+  d.promise.catch(() => {});
+  return d;
+}
+
+function bearer(token) {
+  const text = btoa(String.fromCharCode(...new TextEncoder().encode(token)));
+  return "base64url.bearer.authorization.tidegate." + text.replace(/\+/g, "-").replace(/\//g, "_").replace(/=/g, "");
+}
+
+/** @type {typeof import("./tidegate.js").connect} */
+export function connect(url, options = {}) {
+  const { signal, window = 1048576, token, protocols = [], WebSocket = globalThis.WebSocket } = options;
+  if (!window || window !== window >>> 0) throw new RangeError("window: 1 to 2 ** 32 - 1");
+  if (!WebSocket) throw new TypeError("no WebSocket");
+
+  const opened = deferred();
+  const closed = deferred();
+  let socket, isOpen, isOver, failure, trouble;
+
+  // ---- down: what the peer sends ----
+
+  const queue = []; // not taken yet; the stream's own would be lost when it fails
+  let down, hasEnd, isWanted, isBroken, isTold;
+  let received = 0;
+  let taken = 0;
+  let granted = window;
+
+  function take() {
+    let chunk = queue.shift();
+    const request = down.byobRequest;
+    isWanted = false; // first: what follows may want more
+    if (request) {
+      const { buffer, byteOffset, byteLength } = request.view;
+      if (chunk.length > byteLength) queue.unshift(chunk.subarray(byteLength));
+      chunk = chunk.subarray(0, byteLength);
+      new Uint8Array(buffer, byteOffset).set(chunk);
+    }
+    taken += chunk.length;
+    if (request) request.respond(chunk.length);
+    else down.enqueue(chunk);
+    if (isOver || hasEnd || granted - taken > window / 2) return;
+    granted = taken + window;
+    socket.send(`WINDOW ${granted}`);
+  }
+
+  // Gives the reader what it wants and, behind all that came, the end or the failure.
+  function feed() {
+    if (isWanted && queue.length) take();
+    if (queue.length || isTold || !(isBroken || hasEnd)) return;
+    isTold = true;
+    if (isBroken) return down.error(failure);
+    down.close();
+    down.byobRequest?.respond(0);
+  }
+
+  const readable = new ReadableStream({
+    type: /** @type {any} */ ("bytes"),
+    start(controller) { down = controller; },
+    pull() {
+      isWanted = true;
+      feed();
+    },
+    cancel(reason) {
+      isTold = true;
+      queue.length = 0;
+      if (!hasEnd) abort(reason);
+    },
+  });
+
+  // ---- up: what we send ----
+
+  let up, hasEnded;
+  let sent = 0;
+  let limit = Infinity; // until the peer says a window
+  let wake = (_) => {};
+
+  // FIN needs no window.
+  async function room(isFin) {
+    while (!isOver) {
+      const isBlocked = socket.readyState > 1 || (!isFin && sent >= limit);
+      if (!isBlocked && socket.bufferedAmount <= AHEAD) return;
+      await new Promise((resolve) => isBlocked ? wake = resolve : setTimeout(resolve, POLL_MS));
+    }
+    throw failure;
+  }
+
+  const writable = new WritableStream({
+    start(controller) {
+      up = controller;
+      up.signal.addEventListener("abort", () => abort(up.signal.reason)); // also while a write waits
+      return opened.promise;
+    },
+    async write(chunk) {
+      const { buffer = chunk, byteOffset = 0, byteLength } = chunk ?? {};
+      if (!(buffer instanceof ArrayBuffer)) abort(new TypeError("not bytes"));
+      for (let at = 0; at < byteLength || isOver; ) {
+        await room();
+        const part = new Uint8Array(buffer, byteOffset + at, Math.min(MESSAGE, limit - sent, byteLength - at));
+        socket.send(part);
+        at += part.length;
+        sent += part.length;
+      }
+    },
+    async close() {
+      await room(true);
+      socket.send(`FIN ${sent}`);
+      hasEnded = true;
+    },
+  });
+
+  // ---- both ----
+
+  // What is resolved or closed by now stays so.
+  function end(error) {
+    if (isOver) return;
+    isOver = true;
+    failure = error;
+    isBroken ||= !hasEnd;
+    signal?.removeEventListener("abort", onAbort);
+    opened.reject(error);
+    closed.reject(error);
+    if (!hasEnded) up.error(error);
+    wake(0);
+    feed();
+  }
+
+  /** @param {any} reason */
+  function abort(reason = new DOMException("aborted", "AbortError")) {
+    if (isOver) return;
+    isBroken = true;
+    queue.length = 0;
+    socket?.close(4000, String(reason?.message ?? reason).slice(0, 40)); // 123 bytes at most
+    end(reason);
+  }
+
+  function fail(closeCode, reason) {
+    let code = Object.keys(CODES).find((key) => CODES[key].includes(closeCode)) ?? "ECONNRESET";
+    if ([1000, 1005, 1006].includes(closeCode)) code = hasEnd ? "EPIPE" : "ETRUNCATED";
+    if (!isOpen) code = / response: 4/.test(reason) ? "EDENIED" : "EUNREACHABLE"; // only `ws` tells
+    end(new TidegateError(code, closeCode, reason));
+  }
+
+  function refuse(closeCode, reason) {
+    socket.close(closeCode, reason);
+    fail(closeCode, reason);
+  }
+
+  function control(text) {
+    const [, word, digits] = /^(FIN|WINDOW) (0|[1-9]\d{0,15})$/.exec(text) ?? [];
+    const number = +digits;
+    if (!Number.isSafeInteger(number)) {
+      if (!/^[a-z][a-zA-Z\d-]* [!-~][ -~]*$/.test(text) || text.length > 125) refuse(4001, "unknown control");
+    } else if (word === "WINDOW") {
+      limit = limit === Infinity ? number : Math.max(limit, number);
+      wake(0);
+    } else if (hasEnd) {
+      refuse(4001, "data behind FIN");
+    } else if (number !== received) {
+      refuse(4002, `FIN ${number} after ${received} bytes`);
+    } else {
+      hasEnd = true;
+      feed();
+    }
+  }
+
+  const onAbort = () => abort(signal.reason);
+  if (signal?.aborted) {
+    onAbort();
+  } else {
+    const names = [CARRIER].concat(protocols, token === undefined ? [] : bearer(token));
+    socket = new WebSocket(String(url).replace(/^http/, "ws"), names);
+    signal?.addEventListener("abort", onAbort);
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => {
+      if (isOver) return;
+      isOpen = true;
+      if (socket.protocol !== CARRIER) return refuse(4001, "no half-close");
+      socket.send(`WINDOW ${window}`);
+      opened.resolve();
+    };
+    socket.onmessage = ({ data }) => {
+      if (isOver) return;
+      if (typeof data === "string") return control(data);
+      if (hasEnd) return refuse(4001, "data behind FIN");
+      received += data.byteLength;
+      if (data.byteLength) queue.push(new Uint8Array(data));
+      feed();
+    };
+    socket.onerror = ({ message }) => { trouble = message; };
+    socket.onclose = ({ code, reason }) => {
+      if (isOver) return;
+      if (hasEnded && hasEnd && code === 1000) closed.resolve({ closeCode: code, reason });
+      fail(code, reason || trouble || "");
+    };
+  }
+
+  return {
+    readable,
+    writable,
+    opened: opened.promise,
+    closed: closed.promise,
+    abort,
+    async close() {
+      if (!hasEnded && !isOver) {
+        if (writable.locked) throw new TypeError("writable is locked");
+        writable.close().catch(() => {}); // closed tells
+      }
+      if (!readable.locked) readable.pipeTo(new WritableStream()).catch(() => {});
+      return closed.promise;
+    },
+    async [Symbol.asyncDispose]() {
+      if (hasEnded && hasEnd) await closed.promise;
+      else abort();
+    },
+  };
+}
