@@ -2,6 +2,7 @@
 
 #include "listener.h"
 #include "log.h"
+#include "sorter.h"
 #include "stream.h"
 #include "tally.h"
 #include "text.h"
@@ -9,12 +10,16 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#define STEP_MS   120 /* between two pieces of a sorted answer ... */
+#define STEPS_MAX 32  /* ... of which there are no more than this */
+
 static const struct stream_options stream_options = {.linger_ms = 5000};
 
 struct demo_backend {
     struct loop *loop;
     struct timeline *timeline;
     struct listener *listener;
+    bool is_sorting;
     void (*on_over)(void *arg, uint64_t answered);
     void *arg;
 };
@@ -23,13 +28,18 @@ struct conversation {
     struct demo_backend *backend;
     struct duplex *stream;
     struct tally tally;
+    struct sorter sorter; /* empty if it is not to sort */
+    size_t lines_a_step;
+    struct deadline step; /* of the answer */
     uint64_t answered;
-    bool has_ended, is_finished;
+    bool is_sorting, has_ended, is_finished;
 };
 
 static void conversation_over(struct conversation *c)
 {
     c->backend->on_over(c->backend->arg, c->answered);
+    deadline_clear(loop_scheduler(c->backend->loop), &c->step);
+    sorter_clear(&c->sorter);
     tally_clear(&c->tally);
     free(c);
 }
@@ -49,21 +59,57 @@ static void on_data(void *owner, struct span data)
     timeline_note(c->backend->timeline, "backend", LANE_UP, MOOD_PLAIN, "reads %zu bytes",
                   data.len);
     tally_add(&c->tally, data);
+    if (c->is_sorting)
+        sorter_add(&c->sorter, data);
+}
+
+/* ---- the answer ---- */
+
+static void write_piece(struct conversation *c, struct span piece)
+{
+    c->answered += piece.len;
+    duplex_write(c->stream, &piece, 1); /* bounded by SORTER_MAX: it may keep what is not taken */
+}
+
+static void answer_last(struct conversation *c)
+{
+    char answer[TALLY_TEXT_MAX];
+    struct span span = {(uint8_t *)answer, tally_finish(&c->tally, answer)};
+
+    timeline_note(c->backend->timeline, "backend", LANE_DOWN, MOOD_PLAIN,
+                  "answers: %zu bytes, then FIN", span.len);
+    write_piece(c, span);
+    duplex_finish(c->stream);
+}
+
+/* Some lines, or the rest. */
+static void answer_step(struct conversation *c)
+{
+    struct span line;
+
+    for (size_t i = 0; i < c->lines_a_step; i++) {
+        if (!sorter_next(&c->sorter, &line)) {
+            answer_last(c);
+            return;
+        }
+        write_piece(c, line);
+    }
+    deadline_set(loop_scheduler(c->backend->loop), &c->step, STEP_MS);
+}
+
+static void on_step(struct deadline *d)
+{
+    answer_step(container_of(d, struct conversation, step));
 }
 
 static void on_end(void *owner)
 {
     struct conversation *c = owner;
-    char answer[TALLY_TEXT_MAX];
-    struct span span = {(uint8_t *)answer, tally_finish(&c->tally, answer)};
 
     timeline_note(c->backend->timeline, "backend", LANE_UP, MOOD_END, "reads end of file");
     c->has_ended = true;
-    c->answered = span.len;
-    timeline_note(c->backend->timeline, "backend", LANE_DOWN, MOOD_PLAIN,
-                  "answers: %zu bytes, then FIN", span.len);
-    duplex_write(c->stream, &span, 1);
-    duplex_finish(c->stream);
+    c->lines_a_step = sorter_sort(&c->sorter) / STEPS_MAX + 1;
+    answer_step(c);
 }
 
 static void on_abort(void *owner, struct cause cause)
@@ -104,7 +150,10 @@ static void on_accept(void *owner, int fd, bool is_unix)
     }
     c->backend = b;
     c->stream = stream;
+    c->is_sorting = b->is_sorting;
     tally_init(&c->tally);
+    sorter_init(&c->sorter);
+    deadline_init(&c->step, on_step);
     timeline_note(b->timeline, "backend", LANE_UP, MOOD_PLAIN, "accepts");
     duplex_own(stream, &events, c);
     duplex_resume(stream);
@@ -141,6 +190,11 @@ int demo_backend_start(struct loop *l, struct timeline *timeline,
 uint16_t demo_backend_port(const struct demo_backend *b)
 {
     return listener_port(b->listener);
+}
+
+void demo_backend_sort(struct demo_backend *b)
+{
+    b->is_sorting = true;
 }
 
 void demo_backend_close(struct demo_backend *b)

@@ -1,6 +1,9 @@
 /* The demo's backend: a TCP server on loopback that reads to the end of its input, and only then
  * answers with the tally of it. So does a compiler, a sort, a checksum: whatever needs all of its
- * input first. */
+ * input first.
+ *
+ * For people that watch it in a browser it also sorts: the lines first, one after the other, then
+ * the tally. */
 #ifndef TIDEGATE_DEMO_BACKEND_H
 #define TIDEGATE_DEMO_BACKEND_H
 
@@ -16,6 +19,9 @@ int demo_backend_start(struct loop *l, struct timeline *timeline,
                        struct demo_backend **out, char *problem, size_t problem_size);
 
 uint16_t demo_backend_port(const struct demo_backend *b);
+
+/* From now on it sorts, and takes its time over the answer. */
+void demo_backend_sort(struct demo_backend *b);
 
 /* Accepts no more; connections go on. */
 void demo_backend_close(struct demo_backend *b);

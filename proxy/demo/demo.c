@@ -6,6 +6,7 @@
 #include "client.h"
 #include "half_close.h"
 #include "log.h"
+#include "pages.h"
 #include "text.h"
 
 #include <signal.h>
@@ -67,18 +68,22 @@ static void print_verdict(struct demo *d)
 static void print_how_to_reach(const struct demo *d)
 {
     char address[ADDRESS_TEXT_MAX];
+    bool is_unix = d->proxy.kind == ADDRESS_UNIX;
 
     address_format(&d->proxy, address, sizeof(address));
+    printf("\nThe proxy stays up, with the same backend behind it:\n\n");
+    if (!is_unix)
+        printf("  page         http://%s/  (and /terminal): the same in a browser\n", address);
     printf(
-        "\nThe proxy stays up, with the same backend behind it:\n\n"
         "  URL          %s%s%s\n"
         "  extension    %s  (Sec-WebSocket-Extensions; control in opcode 0xB)\n"
         "  subprotocol  %s  (Sec-WebSocket-Protocol, for browsers; control in Text)\n"
         "  neither      a plain WebSocket: its Close 1000 ends the input, and discards the answer\n"
         "\n"
-        "Send data in Binary messages, then \"FIN number-of-bytes\". Ctrl-C stops it.\n",
-        d->proxy.kind == ADDRESS_UNIX ? "" : "ws://", address,
-        d->proxy.kind == ADDRESS_UNIX ? "" : "/", HALF_CLOSE_EXTENSION, HALF_CLOSE_SUBPROTOCOL);
+        "It sorts now, and answers at its leisure. Send data in Binary messages, then\n"
+        "\"FIN number-of-bytes\". Ctrl-C stops it.\n",
+        is_unix ? "" : "ws://", address, is_unix ? "" : "/", HALF_CLOSE_EXTENSION,
+        HALF_CLOSE_SUBPROTOCOL);
     fflush(stdout);
 }
 
@@ -94,6 +99,7 @@ static void end_show(struct demo *d)
         return;
     }
     log_setup((enum log_level)d->settings->log_level, (enum log_format)d->settings->log_format, 2);
+    demo_backend_sort(d->backend);
     print_how_to_reach(d);
 }
 
@@ -237,8 +243,10 @@ static bool set_up(struct demo *d, char *problem, size_t problem_size)
     d->where.address = (struct address){.kind = ADDRESS_TCP, .host = "127.0.0.1"};
     d->where.address.port = demo_backend_port(d->backend);
     text_init(&t, problem, problem_size);
-    return server_new(d->loop, d->settings, &observer, &d->server, &t) == 0 &&
-           server_listen(d->server, problem, problem_size) == 0 && find_proxy(d);
+    if (server_new(d->loop, d->settings, &observer, &d->server, &t) < 0)
+        return false;
+    server_show_pages(d->server, &demo_pages);
+    return server_listen(d->server, problem, problem_size) == 0 && find_proxy(d);
 }
 
 int demo_run(struct settings *settings)

@@ -312,6 +312,11 @@ void server_reload(struct server *s)
 
 /* ---- the rest ---- */
 
+void server_show_pages(struct server *s, const struct page_set *pages)
+{
+    s->host.pages = pages;
+}
+
 struct service *server_service(const struct server *s)
 {
     return s->service;

@@ -6,6 +6,7 @@
 #include "config.h"
 
 struct counters;
+struct page_set;
 struct server;
 struct settings;
 struct site;
@@ -24,6 +25,9 @@ int server_new(struct loop *l, struct settings *settings, const struct server_ob
 
 /* Listens as service_open does, once. 0, or a negative errno and one line for people. */
 int server_listen(struct server *s, char *problem, size_t problem_size);
+
+/* Before server_listen: shows these (page.h) to who asks for them. They stay the caller's. */
+void server_show_pages(struct server *s, const struct page_set *pages);
 
 struct service *server_service(const struct server *s);
 

@@ -22,6 +22,7 @@ struct site;
 struct route;
 struct backend_state;
 struct route_slots;
+struct page_set;
 
 /* What all sessions of a server share. */
 struct session_host {
@@ -33,6 +34,7 @@ struct session_host {
     struct counters *counters;
     struct client_limits *clients;
     struct route_slots *route_slots;
+    const struct page_set *pages; /* for who wants no WebSocket; or NULL */
 };
 
 struct session {

@@ -1,5 +1,6 @@
 /* The request of a session: what it asks for, and whether it may. */
 #include "gate.h"
+#include "page.h"
 #include "session_entry.h"
 #include "session_internal.h"
 #include "session_limits.h"
@@ -92,9 +93,21 @@ static bool take_route_slot(struct session *s)
     return status == 0;
 }
 
+/* It has nothing to do with a backend: it is not logged, and what comes behind it is dropped. */
+static void show_page(struct session *s, const struct page *page)
+{
+    if (!page_write(page, s->opening->head, s->client)) {
+        session_refuse(s, 503, session_cause(CAUSE_NO_MEMORY, CAUSE_AT_PROXY), "out of memory");
+        return;
+    }
+    duplex_close(s->client);
+    session_free(s);
+}
+
 static void on_request(struct session *s, struct span rest)
 {
     struct opening *o = s->opening;
+    const struct page *page = page_find(s->host->pages, o->head);
     struct gate_request request = {
         .head = o->head,
         .offer = &o->offer,
@@ -103,8 +116,12 @@ static void on_request(struct session *s, struct span rest)
     };
     struct gate_verdict verdict;
     const char *problem = NULL;
-    int status = ws_handshake_judge(o->head, &o->offer, &problem);
 
+    if (page != NULL) {
+        show_page(s, page);
+        return;
+    }
+    int status = ws_handshake_judge(o->head, &o->offer, &problem);
     note_trace(s);
     if (status != 101) {
         session_refuse(s, status, session_cause(CAUSE_BAD_HANDSHAKE, CAUSE_AT_CLIENT), problem);
