@@ -11,14 +11,21 @@ static struct relay_way *way_from(struct relay *r, enum relay_side side)
     return side == RELAY_CLIENT ? &r->up : &r->down;
 }
 
-static struct relay_way *opposite(struct relay_way *w)
+static struct relay *relay_of(struct relay_way *w)
 {
-    return w == &w->relay->up ? &w->relay->down : &w->relay->up;
+    return w->begins_at == RELAY_CLIENT ? container_of(w, struct relay, up)
+                                        : container_of(w, struct relay, down);
 }
 
-static enum relay_side side_of(const struct relay_way *w)
+static struct relay_way *opposite(struct relay_way *w)
 {
-    return w == &w->relay->up ? RELAY_CLIENT : RELAY_BACKEND;
+    return way_from(relay_of(w), w->begins_at == RELAY_CLIENT ? RELAY_BACKEND : RELAY_CLIENT);
+}
+
+/* Where it leads to. */
+static struct duplex *end_of(struct relay_way *w)
+{
+    return opposite(w)->from;
 }
 
 static bool is_complete(const struct relay_way *w)
@@ -51,8 +58,7 @@ static void relay_over(struct relay *r, struct cause cause)
     r->cause = cause;
     if (!(r->up.has_ended && r->down.has_ended))
         r->second_end_ms = r->scheduler->now_ms;
-    deadline_clear(r->scheduler, &r->idle);
-    deadline_clear(r->scheduler, &r->lifetime);
+    deadline_clear(r->scheduler, &r->watch);
     task_defer(r->scheduler, &r->done);
 }
 
@@ -78,59 +84,76 @@ static uint64_t idle_limit(const struct relay *r)
     return r->has_first_end ? r->limits->half_closed_ms : r->limits->idle_ms;
 }
 
-static void relay_watch_idle(struct relay *r)
+/* When to look next; never if there is no limit. */
+static uint64_t idle_look_ms(struct relay *r)
 {
     uint64_t limit_ms = idle_limit(r);
-    if (limit_ms == 0) {
-        deadline_clear(r->scheduler, &r->idle);
-        return;
-    }
+    if (limit_ms == 0)
+        return UINT64_MAX;
     uint64_t idle_ms = r->scheduler->now_ms - r->last_byte_ms;
     uint64_t left_ms = limit_ms > idle_ms ? limit_ms - idle_ms : 0;
     uint64_t look_ms = limit_ms / IDLE_LOOKS + 1;
     r->pending = duplex_pending(r->up.from) + duplex_pending(r->down.from);
-    deadline_set(r->scheduler, &r->idle, left_ms < look_ms ? left_ms : look_ms);
+    return left_ms < look_ms ? left_ms : look_ms;
 }
 
-static void fire_idle(struct deadline *d)
+static bool is_idle(struct relay *r)
 {
-    struct relay *r = container_of(d, struct relay, idle);
+    if (idle_limit(r) == 0)
+        return false;
     if (duplex_pending(r->up.from) + duplex_pending(r->down.from) < r->pending)
         r->last_byte_ms = r->scheduler->now_ms;
-    if (r->scheduler->now_ms - r->last_byte_ms < idle_limit(r)) {
-        relay_watch_idle(r);
-        return;
-    }
-    relay_abort(r, (struct cause){.what = r->has_first_end ? CAUSE_HALF_CLOSED : CAUSE_IDLE});
+    return r->scheduler->now_ms - r->last_byte_ms >= idle_limit(r);
 }
 
 /* ---- the lifetime ---- */
-
-static void fire_lifetime(struct deadline *d)
-{
-    struct relay *r = container_of(d, struct relay, lifetime);
-    relay_abort(r, (struct cause){.what = CAUSE_LIFETIME});
-}
 
 static void relay_limit_lifetime(struct relay *r)
 {
     uint64_t limit_ms = r->limits->lifetime_ms;
     uint64_t chance = 0; /* without luck, the whole time */
+    r->ends_ms = UINT64_MAX;
     if (limit_ms == 0)
         return;
     crypto_random(&chance, sizeof(chance));
-    deadline_set(r->scheduler, &r->lifetime, limit_ms - chance % (limit_ms / 10 + 1));
+    r->ends_ms = r->scheduler->now_ms + limit_ms - chance % (limit_ms / 10 + 1);
+}
+
+/* ---- both ---- */
+
+static void relay_watch(struct relay *r)
+{
+    uint64_t look_ms = idle_look_ms(r);
+    uint64_t now_ms = r->scheduler->now_ms;
+    uint64_t left_ms = r->ends_ms > now_ms ? r->ends_ms - now_ms : 0;
+    if (r->ends_ms != UINT64_MAX && left_ms < look_ms)
+        look_ms = left_ms;
+    if (look_ms == UINT64_MAX)
+        deadline_clear(r->scheduler, &r->watch);
+    else
+        deadline_set(r->scheduler, &r->watch, look_ms);
+}
+
+static void fire_watch(struct deadline *d)
+{
+    struct relay *r = container_of(d, struct relay, watch);
+    if (r->scheduler->now_ms >= r->ends_ms)
+        relay_abort(r, (struct cause){.what = CAUSE_LIFETIME});
+    else if (is_idle(r))
+        relay_abort(r, (struct cause){.what = r->has_first_end ? CAUSE_HALF_CLOSED : CAUSE_IDLE});
+    else
+        relay_watch(r);
 }
 
 /* ---- data in, data out; full out, pause in ---- */
 
 static void way_data(struct relay_way *w, struct span data)
 {
-    struct relay *r = w->relay;
+    struct relay *r = relay_of(w);
     assert(!w->has_ended);
     r->last_byte_ms = r->scheduler->now_ms;
     w->bytes += data.len;
-    if (duplex_write(w->to, &data, 1) && !w->is_paused) {
+    if (duplex_write(end_of(w), &data, 1) && !w->is_paused) {
         w->is_paused = true;
         w->pauses++;
         duplex_pause(w->from);
@@ -139,7 +162,7 @@ static void way_data(struct relay_way *w, struct span data)
 
 static void way_drained(struct relay_way *w)
 {
-    w->relay->last_byte_ms = w->relay->scheduler->now_ms;
+    relay_of(w)->last_byte_ms = relay_of(w)->scheduler->now_ms;
     if (!w->is_paused)
         return;
     w->is_paused = false;
@@ -150,24 +173,24 @@ static void way_drained(struct relay_way *w)
 
 static void way_ended(struct relay_way *w)
 {
-    struct relay *r = w->relay;
+    struct relay *r = relay_of(w);
     assert(!w->has_ended);
     w->has_ended = true;
     r->last_byte_ms = r->second_end_ms = r->scheduler->now_ms;
     if (!r->has_first_end) {
         r->has_first_end = true;
-        r->first_end = side_of(w);
+        r->first_end = w->begins_at;
         r->first_end_ms = r->scheduler->now_ms;
-        relay_watch_idle(r);
+        relay_watch(r);
     }
-    duplex_finish(w->to);
+    duplex_finish(end_of(w));
     if (r->on_first_end != NULL && !opposite(w)->has_ended)
         r->on_first_end(r);
 }
 
 static void way_finished(struct relay_way *w)
 {
-    struct relay *r = w->relay;
+    struct relay *r = relay_of(w);
     r->last_byte_ms = r->scheduler->now_ms;
     w->is_finished = true;
     if (!is_complete(w) || !is_complete(opposite(w)))
@@ -182,9 +205,9 @@ static void way_finished(struct relay_way *w)
 
 static void way_broken(struct relay_way *w, struct cause cause)
 {
-    cause.where = side_of(w) == RELAY_CLIENT ? CAUSE_AT_CLIENT : CAUSE_AT_BACKEND;
-    duplex_abort(w->to, cause); /* `from` is gone already */
-    relay_over(w->relay, cause);
+    cause.where = w->begins_at == RELAY_CLIENT ? CAUSE_AT_CLIENT : CAUSE_AT_BACKEND;
+    duplex_abort(end_of(w), cause); /* `from` is gone already */
+    relay_over(relay_of(w), cause);
 }
 
 /* ---- events: those of a side's peer belong to the way from it, those of our writing to the way to
@@ -255,20 +278,19 @@ void relay_start(struct relay *r, struct scheduler *s, struct duplex *client,
                  void (*on_done)(struct relay *r, const struct relay_report *report))
 {
     *r = (struct relay){
-        .up = {.from = client, .to = backend, .relay = r},
-        .down = {.from = backend, .to = client, .relay = r},
+        .up = {.from = client, .begins_at = RELAY_CLIENT},
+        .down = {.from = backend, .begins_at = RELAY_BACKEND},
         .scheduler = s,
         .limits = limits,
         .on_done = on_done,
         .last_byte_ms = s->now_ms,
     };
-    deadline_init(&r->idle, fire_idle);
-    deadline_init(&r->lifetime, fire_lifetime);
+    deadline_init(&r->watch, fire_watch);
     task_init(&r->done, run_done);
     duplex_own(client, &client_events, r);
     duplex_own(backend, &backend_events, r);
-    relay_watch_idle(r);
     relay_limit_lifetime(r);
+    relay_watch(r);
     duplex_resume(client);
     duplex_resume(backend);
 }
@@ -287,7 +309,7 @@ void relay_look(const struct relay *r, struct relay_view *out)
         .first_end = r->first_end,
     };
     if (is_live) {
-        out->pending[RELAY_CLIENT] = duplex_pending(r->up.to);
-        out->pending[RELAY_BACKEND] = duplex_pending(r->down.to);
+        out->pending[RELAY_CLIENT] = duplex_pending(r->down.from);
+        out->pending[RELAY_BACKEND] = duplex_pending(r->up.from);
     }
 }

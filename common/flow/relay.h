@@ -36,13 +36,15 @@ struct relay_report {
 
 struct relay;
 
+/* Leads to where the other one begins. */
 struct relay_way {
-    struct duplex *from, *to;
-    struct relay *relay;
-    uint64_t bytes, pauses;
-    bool is_paused;   /* `from` is, because `to` is full */
-    bool has_ended;   /* `from` said so, and `to` was told to finish */
-    bool is_finished; /* `to` has carried it out */
+    struct duplex *from;
+    uint64_t bytes;
+    uint32_t pauses;
+    enum relay_side begins_at : 8;
+    bool is_paused;   /* `from` is, because the other end is full */
+    bool has_ended;   /* `from` said so, and the other end was told to finish */
+    bool is_finished; /* which it has carried out */
 };
 
 struct relay {
@@ -51,9 +53,10 @@ struct relay {
     const struct relay_limits *limits;
     void (*on_done)(struct relay *r, const struct relay_report *report);
     void (*on_first_end)(struct relay *r); /* or NULL */
-    struct deadline idle, lifetime;
+    struct deadline watch;                 /* over idleness and lifetime */
     struct task done;
     uint64_t last_byte_ms, first_end_ms, second_end_ms;
+    uint64_t ends_ms; /* its lifetime; UINT64_MAX: never */
     uint64_t pending; /* on both sides, at the last look of the idle timer */
     struct cause cause;
     bool is_over, has_first_end;

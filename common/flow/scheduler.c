@@ -83,21 +83,19 @@ void deadline_set(struct scheduler *s, struct deadline *d, uint64_t delay_ms)
     assert(d->fire != NULL);
     deadline_clear(s, d);
     d->at_ms = delay_ms > UINT64_MAX - s->now_ms ? UINT64_MAX : s->now_ms + delay_ms;
-    d->is_set = true;
     d->child = d->sibling = NULL;
     heap_set_root(s, heap_meld(s->root, d));
 }
 
 void deadline_clear(struct scheduler *s, struct deadline *d)
 {
-    if (!d->is_set)
+    if (!deadline_is_set(d))
         return;
     *d->link = d->sibling;
     if (d->sibling != NULL)
         d->sibling->link = d->link;
     struct deadline *children = heap_meld_siblings(d->child);
     heap_set_root(s, heap_meld(s->root, children));
-    d->is_set = false;
     d->child = d->sibling = NULL;
     d->link = NULL;
 }
@@ -135,7 +133,6 @@ void scheduler_advance(struct scheduler *s, uint64_t now_ms)
             due->link = &due;
         d->sibling = NULL;
         d->link = NULL;
-        d->is_set = false;
         d->fire(d);
     }
 }
@@ -147,9 +144,8 @@ void task_init(struct task *t, void (*run)(struct task *t))
 
 static void list_append(struct task_list *list, struct task *t)
 {
-    if (t->is_queued)
+    if (task_is_queued(t))
         return;
-    t->is_queued = true;
     t->next = NULL;
     t->link = list->tail;
     *list->tail = t;
@@ -168,7 +164,7 @@ void task_defer_costly(struct scheduler *s, struct task *t)
 
 void task_cancel(struct scheduler *s, struct task *t)
 {
-    if (!t->is_queued)
+    if (!task_is_queued(t))
         return;
     *t->link = t->next;
     if (t->next != NULL)
@@ -177,7 +173,7 @@ void task_cancel(struct scheduler *s, struct task *t)
         s->tasks.tail = t->link;
     else
         s->costly.tail = t->link;
-    t->is_queued = false;
+    t->link = NULL;
 }
 
 bool scheduler_has_tasks(const struct scheduler *s)

@@ -10,6 +10,7 @@
 #define TIDEGATE_SCHEDULER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct deadline;
@@ -28,15 +29,13 @@ struct scheduler {
 struct deadline {
     uint64_t at_ms;
     void (*fire)(struct deadline *d); /* d is cleared before; it may be set again, or freed */
-    bool is_set;
-    struct deadline *child, *sibling, **link; /* pairing heap, private */
+    struct deadline *child, *sibling, **link; /* pairing heap, private; link NULL: not set */
 };
 
 struct task {
     void (*run)(
-        struct task *t); /* t is out of the list before; it may be deferred again, or freed */
-    bool is_queued;
-    struct task *next, **link; /* private */
+        struct task *t);       /* t is out of the list before; it may be deferred again, or freed */
+    struct task *next, **link; /* private; link NULL: not queued */
 };
 
 void scheduler_init(struct scheduler *s, uint64_t now_ms);
@@ -59,6 +58,11 @@ void deadline_set(struct scheduler *s, struct deadline *d, uint64_t delay_ms);
 /* Harmless if not set. */
 void deadline_clear(struct scheduler *s, struct deadline *d);
 
+static inline bool deadline_is_set(const struct deadline *d)
+{
+    return d->link != NULL;
+}
+
 void task_init(struct task *t, void (*run)(struct task *t));
 /* Runs once at the end of this turn, in the order of deferral; harmless if already queued. */
 void task_defer(struct scheduler *s, struct task *t);
@@ -67,5 +71,10 @@ void task_defer(struct scheduler *s, struct task *t);
 void task_defer_costly(struct scheduler *s, struct task *t);
 /* Takes it out of the list; harmless if not queued. */
 void task_cancel(struct scheduler *s, struct task *t);
+
+static inline bool task_is_queued(const struct task *t)
+{
+    return t->link != NULL;
+}
 
 #endif

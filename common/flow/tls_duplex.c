@@ -219,7 +219,7 @@ static void update_reading(struct tls_duplex *t)
 {
     if (t->lower == NULL)
         return;
-    bool wanted = t->state == TLS_SHAKING ? t->is_started && !t->shake.is_queued : !t->is_paused;
+    bool wanted = t->state == TLS_SHAKING ? t->is_started && !task_is_queued(&t->shake) : !t->is_paused;
     if (wanted == !t->is_lower_paused)
         return;
     t->is_lower_paused = !wanted;
@@ -240,7 +240,7 @@ static void go_on(struct tls_duplex *t)
     t->incoming.len = 0;
     bool is_broken =
         t->lower == NULL || (t->verdict != 0 && t->verdict != MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY);
-    if (is_broken && !t->patience.is_set)
+    if (is_broken && !deadline_is_set(&t->patience))
         deadline_set(t->scheduler, &t->patience, t->options.linger_ms);
     update_reading(t);
 }
@@ -326,7 +326,7 @@ static void lower_over(struct tls_duplex *t, struct cause cause)
     t->dry = cause;
     if (t->state != TLS_SHAKING)
         go_on(t);
-    else if (!t->shake.is_queued) /* which takes what has come, and then tells it */
+    else if (!task_is_queued(&t->shake)) /* which takes what has come, and then tells it */
         tls_duplex_break(t, cause);
 }
 

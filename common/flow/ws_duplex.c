@@ -293,7 +293,7 @@ static void ws_pause(struct duplex *d)
         return;
     w->is_paused = true;
     w->reads_ahead = false;
-    if (!w->ahead.is_set)
+    if (!deadline_is_set(&w->ahead))
         deadline_set(w->scheduler, &w->ahead, READ_AHEAD_DELAY_MS);
     ws_duplex_update_reading(w);
 }

@@ -136,7 +136,7 @@ void listener_pause(struct listener *x)
 void listener_resume(struct listener *x)
 {
     x->is_paused = false;
-    if (!x->retry.is_set)
+    if (!deadline_is_set(&x->retry))
         listener_poll(x, true);
 }
 

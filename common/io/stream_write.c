@@ -178,7 +178,7 @@ uint64_t stream_user_timeout_ms(const struct stream *s)
 
 static void stream_arm_watch(struct stream *s)
 {
-    if (s->is_tcp && !s->deadline.is_set)
+    if (s->is_tcp && !deadline_is_set(&s->deadline))
         deadline_set(&s->loop->scheduler, &s->deadline, stream_user_timeout_ms(s) / 3);
 }
 

@@ -42,12 +42,7 @@ void session_free(struct session *s)
     backend_dial_over(s->backend);
     session_limits_leave(s);
     site_release(s->site);
-    free(s->identity);
-    free(s->client_name);
-    free(s->unique_id);
-    free(s->target_name);
-    free(s->bearer);
-    free(s->trace_id);
+    session_notes_free(s->notes);
     free(s);
 }
 

@@ -43,8 +43,6 @@ struct session {
     struct site *site;             /* held: that of when it came */
     struct route *route;           /* of the site; NULL until it is found */
     struct backend_state *backend; /* counts it as one of its connections; or NULL */
-    char *target_name;             /* where the client wanted to be connected to; or NULL */
-    char *bearer;                  /* the name of its token; or NULL */
     struct duplex *client; /* its TLS, if it has that. NULL once the relay has it, or it is gone */
     struct opening *opening; /* NULL once the relay has started */
     struct relay relay;
@@ -52,14 +50,21 @@ struct session {
     struct client_slot client_slot; /* counts it as one of its client's */
     struct route_slots *route_slot; /* ... and of its route's; or NULL */
     enum ws_carrier carrier;
-    bool has_tls;                     /* is to come with it ... */
-    bool is_secure;                   /* ... and has shaken hands */
-    struct access_identity *identity; /* of the client; or NULL */
-    char *trace_id;                   /* of its request; or NULL */
+    bool has_tls;                /* is to come with it ... */
+    bool is_secure;              /* ... and has shaken hands */
+    struct session_notes *notes; /* or NULL: nothing noted */
+    char peer_name[];            /* who is connected to us */
+};
+
+/* What not every session has. All of it may be NULL. */
+struct session_notes {
+    char *target_name;                /* where the client wanted to be connected to */
+    char *bearer;                     /* the name of its token */
+    struct access_identity *identity; /* of the client's certificate */
+    char *trace_id;                   /* of its request */
     const char *client_doubt;         /* of its address: client_address.h */
-    char *client_name;                /* its address, where a front has told that; or NULL */
-    char *unique_id;                  /* that fronts and backends know it by; or NULL */
-    char peer_name[];                 /* who is connected to us */
+    char *client_name;                /* its address, where a front has told that */
+    char *unique_id;                  /* that fronts and backends know it by */
 };
 
 /* Takes over a new, paused stream and sets it going. NULL when out of memory: `client` is

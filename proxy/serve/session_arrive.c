@@ -4,13 +4,32 @@
 #include "session_internal.h"
 #include "site.h"
 
+#include <stdlib.h>
+
+/* By its certificate, if it has shown one. False when out of memory. */
+static bool note_identity(struct session *s)
+{
+    struct access_identity *identity = NULL;
+
+    if (access_log_identify(s->client, &identity) != 0)
+        return false;
+    if (identity == NULL)
+        return true;
+    if (session_notes(s) == NULL) {
+        free(identity);
+        return false;
+    }
+    s->notes->identity = identity;
+    return true;
+}
+
 /* Its TLS handshake is over: now is known who it is. */
 static void on_client_open(void *owner)
 {
     struct session *s = owner;
 
     session_count_secure(s);
-    if (access_log_identify(s->client, &s->identity) != 0)
+    if (!note_identity(s))
         session_refuse(s, 503, session_cause(CAUSE_NO_MEMORY, CAUSE_AT_PROXY), "out of memory");
 }
 

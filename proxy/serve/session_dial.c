@@ -120,7 +120,7 @@ static bool write_preface(struct session *s, uint8_t out[PROXY_HEADER_WRITE_MAX]
         return false;
     if (route_match_host(ws_head_field(o->head, "host"), host))
         facts.authority = host;
-    facts.unique_id = s->unique_id;
+    facts.unique_id = session_noted(s)->unique_id;
     *len = provenance_write(&o->from, version, &facts, out);
     return true;
 }

@@ -8,6 +8,13 @@
 
 struct access_entry session_entry(const struct session *s);
 
+/* What is noted of it so far. Never NULL. */
+const struct session_notes *session_noted(const struct session *s);
+
+/* To be filled in: heap, the session's. NULL when out of memory. */
+struct session_notes *session_notes(struct session *s);
+void session_notes_free(struct session_notes *n); /* NULL is fine */
+
 /* Who the client is, by what is known now. False when out of memory. */
 bool session_note_client(struct session *s, const struct provenance *from);
 

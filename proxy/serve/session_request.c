@@ -26,15 +26,21 @@ static bool keep_early(struct session *s, struct span in)
 static bool note_verdict(struct session *s, const struct gate_verdict *v)
 {
     char name[ADDRESS_TEXT_MAX];
+    struct session_notes *n;
 
     s->route = v->route;
     if (s->route != NULL)
         s->counted.route = counters_route(s->host->counters, s->route->name);
+    if (v->bearer == NULL && !v->has_target)
+        return true;
+    n = session_notes(s);
+    if (n == NULL)
+        return false;
     if (v->bearer != NULL)
-        s->bearer = strdup(v->bearer);
+        n->bearer = strdup(v->bearer);
     if (v->has_target)
-        s->target_name = strdup(address_format(&v->target.address, name, sizeof(name)));
-    return (v->bearer == NULL || s->bearer != NULL) && (!v->has_target || s->target_name != NULL);
+        n->target_name = strdup(address_format(&v->target.address, name, sizeof(name)));
+    return (v->bearer == NULL || n->bearer != NULL) && (!v->has_target || n->target_name != NULL);
 }
 
 /* The request has been judged good: connects. */
@@ -58,8 +64,9 @@ static void note_trace(struct session *s)
 {
     char id[TRACEPARENT_ID_SIZE];
 
-    if (traceparent_parse(ws_head_field(s->opening->head, "traceparent"), id))
-        s->trace_id = strdup(id);
+    if (traceparent_parse(ws_head_field(s->opening->head, "traceparent"), id) &&
+        session_notes(s) != NULL)
+        s->notes->trace_id = strdup(id);
 }
 
 /* Behind a proxy it is known only now who the client is. False: refused. */

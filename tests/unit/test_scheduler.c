@@ -28,7 +28,7 @@ static const struct probe *ran_last;
 static void fire(struct deadline *d)
 {
     struct probe *p = container_of(d, struct probe, deadline);
-    assert_false(d->is_set);
+    assert_false(deadline_is_set(d));
     assert_true(d->at_ms >= last_at_ms);
     last_at_ms = d->at_ms;
     p->fired++;
@@ -108,7 +108,7 @@ static void test_a_deadline_may_set_itself_again_and_clear_another_that_is_due(v
     assert_int_equal(a.fired, 1);
     assert_int_equal(b.fired, 0);
     assert_int_equal(c.fired, 1);
-    assert_true(c.deadline.is_set);
+    assert_true(deadline_is_set(&c.deadline));
     scheduler_advance(&s, 51);
     assert_int_equal(c.fired, 2);
     deadline_clear(&s, &c.deadline);
@@ -207,7 +207,7 @@ static void test_a_costly_task_can_be_cancelled(void **state)
         task_cancel(&s, &costly[gone].task);
         task_cancel(&s, &costly[gone].task);
         task_cancel(&s, &usual.task);
-        assert_false(costly[gone].task.is_queued);
+        assert_false(task_is_queued(&costly[gone].task));
         task_defer(&s, &usual.task);
         task_defer_costly(&s, &costly[gone].task); /* the last now */
         scheduler_run_tasks(&s);

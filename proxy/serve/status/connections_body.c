@@ -1,7 +1,7 @@
 #include "connections_body.h"
 
 #include "../route.h"
-#include "../session.h"
+#include "../session_entry.h"
 #include "json.h"
 
 #include <inttypes.h>
@@ -67,7 +67,7 @@ static void add_session(struct text *t, const struct connections_body *b, const 
     add_string(t, "client", session_client_name(s));
     if (session_has_asked(s)) {
         add_string(t, "route", s->route->name);
-        add_string(t, "bearer", s->bearer);
+        add_string(t, "bearer", session_noted(s)->bearer);
         add_string(t, "backend", session_backend_name(s));
         add_string(t, "carrier", carrier_name(s->carrier));
     }
