@@ -62,7 +62,7 @@ class Certificates:
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="tidegate-tls-")
-        self._made: dict[str, Pair] = {}
+        self._made: dict[tuple[object, ...], Pair] = {}
         Path(self.path("index")).touch()
         Path(self.path("config")).write_text(CONFIG.format(folder=self._folder.name))
         self.ca = self.make("ca", signer="", extensions=AUTHORITY, subject="/CN=test authority").cert
@@ -88,10 +88,13 @@ class Certificates:
         usage: str = "",
         extensions: str = LEAF,
     ) -> Pair:
-        """The pair of that name; the rest counts when it is asked for first. `signer`: the name of an
-        authority, "" for itself. `days`: from when and until when, from today on."""
-        if name in self._made:
-            return self._made[name]
+        """The pair that is all of this, made once. `signer`: the name of an authority, "" for itself.
+        `days`: from when and until when, from today on."""
+        wanted = (name, signer, names, subject, days, algorithm, usage, extensions)
+        if wanted in self._made:
+            return self._made[wanted]
+        if any(name == other[0] for other in self._made):  # two tests, two meanings
+            name = f"{name}-{len(self._made)}"
         pair = Pair(self.path(f"{name}.pem"), self.path(f"{name}.key"))
         extensions += f"subjectAltName = {names}\n" if names and extensions == LEAF else ""
         extensions += f"extendedKeyUsage = {usage}\n" if usage else ""
@@ -111,7 +114,7 @@ class Certificates:
             "ca", "-batch", "-notext", "-preserveDN", *by, "-in", request, "-out", pair.cert, "-extfile", self.path(f"{name}.ext"),
             "-startdate", begin.strftime("%Y%m%d%H%M%SZ"), "-enddate", end.strftime("%Y%m%d%H%M%SZ"),
         )  # fmt: skip
-        self._made[name] = pair
+        self._made[wanted] = pair
         return pair
 
     def intermediate(self) -> str:
