@@ -41,7 +41,7 @@ class Bystander:
         self._talk()
         if not is_sanitized():
             grown = resident_bytes(self.proxy.pid) - self._memory
-            assert grown < 512 * KIB, f"grew by {grown // KIB} KiB"
+            assert grown < MIB, f"grew by {grown // KIB} KiB"
         self.client.fin()
         assert self.connection.wait_end() == "eof"
         self.connection.finish()
