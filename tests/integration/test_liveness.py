@@ -233,7 +233,7 @@ def test_57_stalled_after_101_is_reaped(rig: Rig) -> None:
 @pytest.mark.parametrize("reader", ["client", "backend"])
 def test_41_slow_reader_is_not_idle(rig: Rig, flag: str, reader: str) -> None:
     """Bytes move all the time, 100 kB/s, only none is read from the other side meanwhile."""
-    proxy, client, connection = start(rig, "extension", flag, "1s", rcvbuf=16384)
+    proxy, client, connection = start(rig, "extension", flag, "2s", rcvbuf=16384)
     data = payload(10 * MIB, 6) * 2
     if reader == "client":
         if flag == "--half-closed-timeout":
@@ -246,7 +246,7 @@ def test_41_slow_reader_is_not_idle(rig: Rig, flag: str, reader: str) -> None:
             client.read_until("fin")
         threading.Thread(target=send_quietly, args=(client, data), daemon=True).start()
     sock = client.sock if reader == "client" else connection.sock
-    deadline = time.monotonic() + 4
+    deadline = time.monotonic() + 5
     while time.monotonic() < deadline and not proxy.find("closed"):
         sock.recv(5000)
         time.sleep(0.05)  # a slow reader
