@@ -2,7 +2,7 @@
 
 const CARRIER = "v1.tidegate";
 const MESSAGE = 65536;
-const AHEAD = 1048576; // bytes, then we wait
+const AHEAD = 1048576; // then we wait
 const POLL_MS = 4; // nothing tells that bufferedAmount fell
 
 const CODES = {
@@ -35,12 +35,12 @@ function bearer(token) {
 /** @type {typeof import("./tidegate.js").connect} */
 export function connect(url, options = {}) {
   const { signal, window = 1048576, token, protocols = [], WebSocket = globalThis.WebSocket } = options;
-  if (!window || window !== window >>> 0) throw new RangeError("window: 1 to 2 ** 32 - 1");
+  if (!window || window !== window >>> 0) throw new RangeError("bad window");
   if (!WebSocket) throw new TypeError("no WebSocket");
 
   const opened = deferred();
   const closed = deferred();
-  let socket, isOpen, isOver, failure, trouble;
+  let socket, isOpen, isOver, failure;
 
   // ---- down: what the peer sends ----
 
@@ -112,7 +112,8 @@ export function connect(url, options = {}) {
   const writable = new WritableStream({
     start(controller) {
       up = controller;
-      up.signal.addEventListener("abort", () => abort(up.signal.reason)); // also while a write waits
+      // Not at once: Node's stream must not fail inside its own abort().
+      up.signal.addEventListener("abort", () => queueMicrotask(() => abort(up.signal.reason)));
       return opened.promise;
     },
     async write(chunk) {
@@ -135,7 +136,7 @@ export function connect(url, options = {}) {
 
   // ---- both ----
 
-  // What is resolved or closed by now stays so.
+  // What is settled or closed stays so.
   function end(error) {
     if (isOver) return;
     isOver = true;
@@ -144,18 +145,18 @@ export function connect(url, options = {}) {
     signal?.removeEventListener("abort", onAbort);
     opened.reject(error);
     closed.reject(error);
-    if (!hasEnded) up.error(error);
+    up.error(error);
     wake(0);
     feed();
   }
 
-  /** @param {any} reason */
-  function abort(reason = new DOMException("aborted", "AbortError")) {
+  function abort(reason) {
     if (isOver) return;
+    reason ??= new DOMException("aborted", "AbortError");
     isBroken = true;
     queue.length = 0;
-    socket?.close(4000, String(reason?.message ?? reason).slice(0, 40)); // 123 bytes at most
-    end(reason);
+    end(reason); // first: to close may be an error
+    socket?.close(4000, String(reason.message ?? reason).slice(0, 40)); // 123 bytes at most
   }
 
   function fail(closeCode, reason) {
@@ -166,8 +167,8 @@ export function connect(url, options = {}) {
   }
 
   function refuse(closeCode, reason) {
-    socket.close(closeCode, reason);
     fail(closeCode, reason);
+    socket.close(closeCode, reason);
   }
 
   function control(text) {
@@ -192,8 +193,8 @@ export function connect(url, options = {}) {
   if (signal?.aborted) {
     onAbort();
   } else {
-    const names = [CARRIER].concat(protocols, token === undefined ? [] : bearer(token));
-    socket = new WebSocket(String(url).replace(/^http/, "ws"), names);
+    const offer = [CARRIER].concat(protocols, token === undefined ? [] : bearer(token));
+    socket = new WebSocket(String(url).replace(/^http/, "ws"), offer);
     signal?.addEventListener("abort", onAbort);
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
@@ -211,11 +212,13 @@ export function connect(url, options = {}) {
       if (data.byteLength) queue.push(new Uint8Array(data));
       feed();
     };
-    socket.onerror = ({ message }) => { trouble = message; };
+    socket.onerror = ({ message }) => {
+      if (!isOpen) fail(1006, message ?? "");
+    };
     socket.onclose = ({ code, reason }) => {
       if (isOver) return;
       if (hasEnded && hasEnd && code === 1000) closed.resolve({ closeCode: code, reason });
-      fail(code, reason || trouble || "");
+      fail(code, reason);
     };
   }
 

@@ -13,7 +13,7 @@ import { connect } from "../tidegate.js";
 
 export const clientFolder = fileURLToPath(new URL("..", import.meta.url));
 export const root = path.dirname(path.resolve(clientFolder));
-const binary = path.resolve(process.env.TIDEGATE ?? path.join(root, "build/proxy/tidegate"));
+export const binary = path.resolve(process.env.TIDEGATE ?? path.join(root, "build/proxy/tidegate"));
 
 // Debian's packages are in /usr/share/nodejs, which its own node alone looks into.
 function load(name) {
@@ -30,9 +30,16 @@ export const WS = load("ws");
 
 const kinds = { ws: WS, ...(globalThis.WebSocket && { global: globalThis.WebSocket }) };
 
-/** A test, ended after a minute. `body` gets what it has to undo: `t.after`. */
+/** A test, ended after a minute. What it does is undone (`t.after`) in reverse. */
 export function test(name, body) {
-  nodeTest(name, { timeout: 60_000 }, body);
+  nodeTest(name, { timeout: 60_000 }, async (t) => {
+    const undo = [];
+    try {
+      await body({ after: (one) => undo.unshift(one), mock: t.mock });
+    } finally {
+      for (const one of undo) await one();
+    }
+  });
 }
 
 /** The same test on each WebSocket: `ws`, and Node's own if it has one. */
@@ -43,7 +50,8 @@ export function testEach(name, body) {
 /** Starts `tidegate serve` with these flags; ends it after the test, which fails if it ends badly or says what is no record. */
 export async function serve(t, ...flags) {
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("TIDEGATE")));
-  const child = spawn(binary, ["serve", "--listen", "127.0.0.1:0", "--log-format", "json", ...flags], {
+  const listen = flags.includes("--listen") ? [] : ["--listen", "127.0.0.1:0"];
+  const child = spawn(binary, ["serve", ...listen, "--log-format", "json", ...flags], {
     stdio: ["ignore", "ignore", "pipe"],
     env,
   });
@@ -169,6 +177,27 @@ export function failsWith(promise, code, closeCode) {
     if (closeCode !== undefined) assert.equal(error.closeCode, closeCode, error.message);
     return true;
   });
+}
+
+/** This WebSocket, counting what it receives: `received()` bytes, `until(n)` waits for them. */
+export function counting(WebSocket) {
+  let received = 0;
+  let news = () => {};
+  class Counting extends WebSocket {
+    constructor(...args) {
+      super(...args);
+      Counting.last = this;
+      this.addEventListener("message", ({ data }) => {
+        if (typeof data !== "string") received += data.byteLength;
+        news();
+      });
+    }
+  }
+  Counting.received = () => received;
+  Counting.until = async (count) => {
+    while (received < count) await new Promise((resolve) => (news = resolve));
+  };
+  return Counting;
 }
 
 /** A WebSocket server that does what `script(socket, request)` says. Gives its URL. */
