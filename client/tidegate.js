@@ -1,4 +1,4 @@
-// TCP over WebSocket, with half-close. README.md says what is promised.
+// TCP over WebSocket, with half-close: README.md
 
 const CARRIER = "v1.tidegate";
 const MESSAGE = 65536;
@@ -42,7 +42,7 @@ export function connect(url, options = {}) {
   const closed = deferred();
   let socket, isOpen, isOver, failure;
 
-  // ---- down: what the peer sends ----
+  // ---- down ----
 
   const queue = []; // not taken yet; the stream's own would be lost when it fails
   let down, hasEnd, isWanted, isBroken, isTold;
@@ -68,7 +68,7 @@ export function connect(url, options = {}) {
     socket.send(`WINDOW ${granted}`);
   }
 
-  // Gives the reader what it wants and, behind all that came, the end or the failure.
+  // What is wanted and, behind all that came, the end or the failure.
   function feed() {
     if (isWanted && queue.length) take();
     if (queue.length || isTold || !(isBroken || hasEnd)) return;
@@ -92,7 +92,7 @@ export function connect(url, options = {}) {
     },
   });
 
-  // ---- up: what we send ----
+  // ---- up ----
 
   let up, hasEnded;
   let sent = 0;
@@ -143,6 +143,7 @@ export function connect(url, options = {}) {
     failure = error;
     isBroken ||= !hasEnd;
     signal?.removeEventListener("abort", onAbort);
+    globalThis.removeEventListener?.("pagehide", onAbort);
     opened.reject(error);
     closed.reject(error);
     up.error(error);
@@ -189,13 +190,14 @@ export function connect(url, options = {}) {
     }
   }
 
-  const onAbort = () => abort(signal.reason);
+  const onAbort = () => abort(signal?.reason);
   if (signal?.aborted) {
     onAbort();
   } else {
     const offer = [CARRIER].concat(protocols, token === undefined ? [] : bearer(token));
     socket = new WebSocket(String(url).replace(/^http/, "ws"), offer);
     signal?.addEventListener("abort", onAbort);
+    globalThis.addEventListener?.("pagehide", onAbort); // a page may be kept, frozen
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
       if (isOver) return;

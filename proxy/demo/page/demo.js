@@ -1,7 +1,7 @@
 // The half-close page: one exchange twice, with tidegate's client library and with a plain WebSocket.
 
 import { Drawing } from "/drawing.js";
-import { HalfClosing, Plain, WINDOW } from "/exchange.js";
+import { HalfClosing, Plain } from "/exchange.js";
 
 const WORDS = [
     "wave", "tide", "moon", "shore", "gull", "anchor", "reef", "harbour", "salt", "drift", "bay", "lagoon",
@@ -39,7 +39,7 @@ class Panel {
         this.startedAt = startedAt;
         this.onBytes = onBytes;
         Object.assign(this, { isOpen: false, isOver: false, isStalled: false, isShut: false, isRight: false });
-        Object.assign(this, { ended: { up: false, down: false }, bytes: { up: 0, down: 0 }, read: 0, lost: 0, text: "" });
+        Object.assign(this, { ended: { up: false, down: false }, bytes: { up: 0, down: 0 }, read: 0, limit: 0, lost: 0, text: "" });
         this.group = null;
         this.log.replaceChildren();
         this.drawing.clear();
@@ -58,8 +58,10 @@ class Panel {
 
     #tell(event) {
         event.at = this.now();
-        if (event.kind === "window" || (event.kind === "close" && this.isShut)) {
-            this.isOver ||= event.kind === "close";
+        const isLast = event.kind === "close" || event.kind === "reset";
+        if (event.kind === "window" || (isLast && this.isShut)) {
+            this.isOver ||= isLast;
+            if (event.kind === "window") this.limit = event.limit;
             this.show();
             return;
         }
@@ -194,9 +196,16 @@ class Panel {
         if (this.isOver && this.isRight) return [`Both directions complete. All ${this.bytes.down} bytes of the answer arrived, count checked.`, "good"];
         if (this.isOver) return ["Broken, and both sides know: the service saw a reset, not an end.", "bad"];
         if (!this.isOpen) return ["Connecting …"];
-        if (this.isStalled) return [`Not reading. ${this.bytes.down - this.read} of ${WINDOW} bytes came ahead; not one more will.`];
+        if (this.isStalled) return [this.#stallVerdict()];
         if (this.ended.up) return ["My direction has ended. The other one goes on."];
         return ["Open. The service waits for the end of the words."];
+    }
+
+    #stallVerdict() {
+        const ahead = this.bytes.down - this.read;
+        const allowed = this.limit - this.read;
+        if (ahead < allowed) return `Not reading. ${ahead} of the ${allowed} bytes that may come ahead are here.`;
+        return `Not reading. ${ahead} of ${allowed} bytes came ahead, and not one more: the service is held.`;
     }
 
     #plainVerdict() {

@@ -6,7 +6,7 @@
 
 import { connect } from "/tidegate.js";
 
-export const WINDOW = 64; // bytes that may come while the page does not read: little, so that it shows
+const WINDOW = 64; // bytes that may come while the page does not read: little, so that it shows
 
 export function backendUrl() {
     const url = new URL("/", location.href);
@@ -92,12 +92,17 @@ export class Plain {
         this.#socket.addEventListener("message", ({ data }) => onText(decoder.decode(data, { stream: true })));
     }
 
+    #whenOpen(f) {
+        if (this.#socket.readyState === WebSocket.CONNECTING) this.#socket.addEventListener("open", f, { once: true });
+        else if (this.#socket.readyState === WebSocket.OPEN) f();
+    }
+
     send(bytes) {
-        if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(bytes);
+        this.#whenOpen(() => this.#socket.send(bytes));
     }
 
     end() {
-        this.#socket.close(); // there is no other way to say it
+        this.#whenOpen(() => this.#socket.close()); // there is no other way to say it
     }
 
     stall() {} // nor one to say this
