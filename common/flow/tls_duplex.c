@@ -219,7 +219,8 @@ static void update_reading(struct tls_duplex *t)
 {
     if (t->lower == NULL)
         return;
-    bool wanted = t->state == TLS_SHAKING ? t->is_started && !task_is_queued(&t->shake) : !t->is_paused;
+    bool wanted =
+        t->state == TLS_SHAKING ? t->is_started && !task_is_queued(&t->shake) : !t->is_paused;
     if (wanted == !t->is_lower_paused)
         return;
     t->is_lower_paused = !wanted;
