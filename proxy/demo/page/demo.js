@@ -313,6 +313,7 @@ function update() {
     $("again").classList.toggle("next", half.isOver);
     if (isByItself) setText($("hint"), "Runs by itself once. Press a button to take over.");
     else if (half.isOver) setText($("hint"), "Now you: send words, stop reading, end; then read on.");
+    else if (half.isStalled) setText($("hint"), "The page does not read. Press the same button to read on.");
     else if (half.ended.up) setText($("hint"), "Watch the two lower lanes.");
     else setText($("hint"), "Yours: both connections do what you press.");
 }
