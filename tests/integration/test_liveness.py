@@ -16,6 +16,7 @@ from wsclient import CARRIERS, HALF_CLOSE_CARRIERS, PONG, WsClient, frame, reque
 pytestmark = over_both
 
 PINGS = ("--ping-interval", "200ms", "--ping-timeout", "300ms")
+ANSWERED = ("--ping-interval", "200ms", "--ping-timeout", "1s")  # by us, who may be slow
 
 
 def start(
@@ -29,8 +30,8 @@ def start(
 
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_ping_is_sent_and_a_pong_keeps_it_open(rig: Rig, carrier: str) -> None:
-    proxy, client, _ = start(rig, carrier, *PINGS)
-    for _ in range(6):  # longer than interval and timeout together
+    proxy, client, _ = start(rig, carrier, *ANSWERED)
+    for _ in range(7):  # longer than interval and timeout together
         client.expect("ping")
     assert not proxy.find("closed")
 
@@ -39,14 +40,14 @@ def test_ping_is_sent_and_a_pong_keeps_it_open(rig: Rig, carrier: str) -> None:
 @pytest.mark.parametrize("carrier", HALF_CLOSE_CARRIERS)
 @pytest.mark.parametrize("first", ["client", "backend"])
 def test_ping_answered_half_closed_keeps_it_open(rig: Rig, carrier: str, first: str) -> None:
-    proxy, client, connection = start(rig, carrier, *PINGS)
+    proxy, client, connection = start(rig, carrier, *ANSWERED)
     if first == "client":
         client.fin()
         assert connection.wait_end() == "eof"
     else:
         connection.finish()
         client.read_until("fin")
-    for _ in range(6):
+    for _ in range(7):
         client.expect("ping")
     assert not proxy.find("closed")
 
