@@ -19,11 +19,13 @@
 /* Up to PIPE_BUF a write to a pipe is atomic: records of several processes do not mix. */
 _Static_assert(sizeof(((struct log_record *)0)->line) <= 4096, "one write must be atomic");
 
+/* Atomic: a reload may change it while other threads write. A record is of the format that it
+ * began in. */
 static struct {
-    enum log_level least;
-    enum log_format format;
-    int fd;
-    bool is_journal;
+    _Atomic enum log_level least;
+    _Atomic enum log_format format;
+    _Atomic int fd;
+    _Atomic bool is_journal;
 } sink = {LOG_INFO, LOG_TEXT, STDERR_FILENO, false};
 
 /* `syslog` is what journald reads between "<" and ">". */
@@ -134,7 +136,7 @@ static bool is_wide_control(const uint8_t *s, size_t size)
  * what is not UTF-8 becomes U+FFFD there. */
 static bool put_character(struct log_record *r, const uint8_t *s, size_t size)
 {
-    bool is_json = sink.format == LOG_JSON;
+    bool is_json = r->is_json;
     char escaped[24];
     struct text t;
     text_init(&t, escaped, sizeof(escaped));
@@ -171,7 +173,7 @@ static bool needs_quotes(const uint8_t *s, size_t len)
 
 static void put_value(struct log_record *r, const uint8_t *s, size_t len)
 {
-    bool is_quoted = sink.format == LOG_JSON || needs_quotes(s, len);
+    bool is_quoted = r->is_json || needs_quotes(s, len);
     if (is_quoted && !put(r, "\"", 1))
         return;
     for (size_t i = 0; i < len;) {
@@ -189,7 +191,7 @@ static bool put_key(struct log_record *r, const char *key)
 {
     if (!r->wanted || r->cut)
         return false;
-    bool is_json = sink.format == LOG_JSON;
+    bool is_json = r->is_json;
     bool is_first = r->len == 0 || r->line[r->len - 1] == '>';
     char text[80];
     struct text t;
@@ -225,10 +227,11 @@ void log_begin(struct log_record *r, enum log_level level, const char *message)
 {
     r->wanted = level >= sink.least;
     r->cut = false;
+    r->is_json = sink.format == LOG_JSON;
     r->len = 0;
     if (!r->wanted)
         return;
-    if (sink.is_journal && sink.format == LOG_TEXT) {
+    if (sink.is_journal && !r->is_json) {
         char prefix[8];
         struct text t;
         text_init(&t, prefix, sizeof(prefix));
@@ -286,8 +289,8 @@ void log_end(struct log_record *r)
     struct text t;
     text_init(&t, r->line + r->len, sizeof(r->line) - r->len);
     if (r->cut)
-        text_add(&t, sink.format == LOG_JSON ? ",\"cut\":true" : " cut=true");
-    text_add(&t, sink.format == LOG_JSON ? "}\n" : "\n");
+        text_add(&t, r->is_json ? ",\"cut\":true" : " cut=true");
+    text_add(&t, r->is_json ? "}\n" : "\n");
     ssize_t n;
     do
         n = write(sink.fd, r->line, r->len + t.len);

@@ -12,8 +12,9 @@
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 enum log_format { LOG_TEXT, LOG_JSON };
 
-/* Process-wide; call once before threads start. `fd` is not owned; 2 in production. Under journald
- * (JOURNAL_STREAM names stderr) a "<level>" prefix replaces the time stamp in text format. */
+/* Process-wide; the other calls may be made by several threads at the same time. `fd` is not owned;
+ * 2 in production. Under journald (JOURNAL_STREAM names stderr) a "<level>" prefix replaces the
+ * time stamp in text format. */
 void log_setup(enum log_level least, enum log_format format, int fd);
 
 bool log_level_parse(const char *s, enum log_level *out);   /* debug info warn error */
@@ -22,7 +23,8 @@ bool log_format_parse(const char *s, enum log_format *out); /* text json */
 /* One record under construction, on the stack. */
 struct log_record {
     bool wanted;
-    bool cut; /* a field did not fit: the record says so */
+    bool cut;     /* a field did not fit: the record says so */
+    bool is_json; /* private */
     unsigned len;
     char line[4096];
 };

@@ -7,7 +7,9 @@
 #include "resolve.h"
 #include "text.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -33,6 +35,9 @@ struct listener {
     struct loop *loop;
     void (*on_accept)(void *owner, int fd, bool is_unix);
     void *owner;
+    int backlog;
+    bool shares_port;
+    bool is_inherited;
     bool is_paused;
     bool is_closed;
     unsigned count;
@@ -307,6 +312,7 @@ static int listener_open_inherited(struct listener *x, const struct address *whe
     struct text t, name;
     text_init(&t, problem, problem_size);
     text_init(&name, x->name, sizeof(x->name));
+    x->is_inherited = true;
     int count = inherited_take(where->host, fds, RESOLVE_MAX, &t);
     if (count < 0)
         return count;
@@ -341,23 +347,36 @@ static int listener_open_own(struct listener *x, const struct address *where,
                    : listener_open_tcp(x, where, options, &at, problem, problem_size);
 }
 
+/* NULL when out of memory. */
+static struct listener *listener_new(struct loop *l, const struct listener_options *options,
+                                     void (*on_accept)(void *owner, int fd, bool is_unix),
+                                     void *owner)
+{
+    struct listener *x = calloc(1, sizeof(*x));
+    if (x == NULL)
+        return NULL;
+    x->loop = l;
+    x->backlog = options->backlog;
+    x->shares_port = options->shares_port;
+    x->on_accept = on_accept;
+    x->owner = owner;
+    deadline_init(&x->retry, on_retry);
+    loop_add_item(l, &x->item, listener_end);
+    return x;
+}
+
 int listener_open(struct loop *l, const struct address *where,
                   const struct listener_options *options,
                   void (*on_accept)(void *owner, int fd, bool is_unix), void *owner,
                   struct listener **out, char *problem, size_t problem_size)
 {
-    struct listener *x = calloc(1, sizeof(*x));
+    struct listener *x = listener_new(l, options, on_accept, owner);
     if (x == NULL) {
         char name[ADDRESS_TEXT_MAX];
         address_format(where, name, sizeof(name));
         listener_socket_problem(name, false, -ENOMEM, problem, problem_size);
         return -ENOMEM;
     }
-    x->loop = l;
-    x->on_accept = on_accept;
-    x->owner = owner;
-    deadline_init(&x->retry, on_retry);
-    loop_add_item(l, &x->item, listener_end);
     int status = where->kind == ADDRESS_SYSTEMD
                      ? listener_open_inherited(x, where, problem, problem_size)
                      : listener_open_own(x, where, options, problem, problem_size);
@@ -365,6 +384,39 @@ int listener_open(struct loop *l, const struct address *where,
         listener_close(x);
         return status;
     }
+    listener_poll(x, true);
+    *out = x;
+    return 0;
+}
+
+static int listener_add_beside(struct listener *x, const struct listener *other,
+                               const struct member *m)
+{
+    bool is_shared = m->is_unix || other->is_inherited; /* cannot be bound once more */
+    int fd =
+        is_shared ? fcntl(m->fd, F_DUPFD_CLOEXEC, 0) : listener_socket_beside(m->fd, x->backlog);
+    if (is_shared && fd < 0)
+        fd = -errno;
+    return fd < 0 ? fd : listener_add(x, fd, m->is_unix);
+}
+
+int listener_open_beside(const struct listener *other, struct loop *l, void *owner,
+                         struct listener **out, char *problem, size_t problem_size)
+{
+    struct listener_options options = {.backlog = other->backlog, .shares_port = true};
+    struct listener *x = listener_new(l, &options, other->on_accept, owner);
+    int status = x == NULL ? -ENOMEM : 0;
+    assert(other->shares_port);
+    for (unsigned i = 0; i < other->count && status == 0; i++)
+        status = listener_add_beside(x, other, &other->members[i]);
+    if (status != 0) {
+        listener_socket_problem(other->name, false, status, problem, problem_size);
+        listener_close(x);
+        return status;
+    }
+    memcpy(x->name, other->name, sizeof(x->name));
+    x->port = other->port;
+    x->is_inherited = other->is_inherited;
     listener_poll(x, true);
     *out = x;
     return 0;

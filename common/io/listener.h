@@ -14,7 +14,7 @@ struct listener;
 
 struct listener_options {
     int backlog;      /* 0: SOMAXCONN */
-    bool shares_port; /* SO_REUSEPORT, for several loops on one port */
+    bool shares_port; /* SO_REUSEPORT: others will be opened beside it */
 };
 
 /* Listens on every address that `where` resolves to (at start: this call may block on the
@@ -26,6 +26,13 @@ int listener_open(struct loop *l, const struct address *where,
                   const struct listener_options *options,
                   void (*on_accept)(void *owner, int fd, bool is_unix), void *owner,
                   struct listener **out, char *problem, size_t problem_size);
+
+/* The same addresses for another loop: each TCP socket bound here has one more beside it, and the
+ * kernel spreads the connections (SO_REUSEPORT; `x` was opened with shares_port), others are
+ * shared. `owner` gets what comes to this one. The file of a unix socket stays that of `x`. 0 and
+ * `*out`, or a negative errno. */
+int listener_open_beside(const struct listener *x, struct loop *l, void *owner,
+                         struct listener **out, char *problem, size_t problem_size);
 
 /* Stops and goes on accepting; connections wait in the kernel's backlog. */
 void listener_pause(struct listener *x);

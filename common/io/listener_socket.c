@@ -43,18 +43,34 @@ static int start_listening(int fd, int backlog)
     return listen(fd, backlog > 0 ? backlog : SOMAXCONN);
 }
 
-int listener_socket_tcp(struct sockaddr_storage *address, socklen_t len, uint16_t *port,
-                        const struct listener_options *options)
+/* A socket of that address that is not bound yet, or a negative errno. */
+static int make_tcp(const struct sockaddr_storage *address)
 {
     int fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    listener_socket_set_port(address, *port);
     stream_socket_tune_local(fd, address);
     if (set_option(fd, SOL_SOCKET, SO_REUSEADDR) != 0 ||
+        (address->ss_family == AF_INET6 && set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY) != 0)) {
+        int status = -errno;
+        close(fd);
+        return status;
+    }
+    return fd;
+}
+
+int listener_socket_tcp(struct sockaddr_storage *address, socklen_t len, uint16_t *port,
+                        const struct listener_options *options)
+{
+    int fd = make_tcp(address);
+    if (fd < 0)
+        return fd;
+    listener_socket_set_port(address, *port);
+    /* SO_REUSEPORT behind the bind: before it, another program of the same user that has said the
+     * same would share its connections with us, in place of an error (Linux compares the flags when
+     * the second socket is bound). */
+    if (bind(fd, (const struct sockaddr *)address, len) != 0 ||
         (options->shares_port && set_option(fd, SOL_SOCKET, SO_REUSEPORT) != 0) ||
-        (address->ss_family == AF_INET6 && set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY) != 0) ||
-        bind(fd, (const struct sockaddr *)address, len) != 0 ||
         start_listening(fd, options->backlog) != 0) {
         int status = -errno;
         close(fd);
@@ -63,6 +79,25 @@ int listener_socket_tcp(struct sockaddr_storage *address, socklen_t len, uint16_
     if (*port == 0)
         *port = bound_port(fd);
     return fd;
+}
+
+int listener_socket_beside(int fd, int backlog)
+{
+    struct sockaddr_storage address;
+    socklen_t len = sizeof(address);
+    if (getsockname(fd, (struct sockaddr *)&address, &len) != 0)
+        return -errno;
+    int other = make_tcp(&address);
+    if (other < 0)
+        return other;
+    if (set_option(other, SOL_SOCKET, SO_REUSEPORT) != 0 ||
+        bind(other, (const struct sockaddr *)&address, len) != 0 ||
+        start_listening(other, backlog) != 0) {
+        int status = -errno;
+        close(other);
+        return status;
+    }
+    return other;
 }
 
 /* 0 if the file at the address was stale and has been removed, or a negative errno. */

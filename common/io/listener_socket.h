@@ -22,6 +22,9 @@ struct listener_file {
 int listener_socket_tcp(struct sockaddr_storage *address, socklen_t len, uint16_t *port,
                         const struct listener_options *options);
 
+/* Another one at the address of `fd`, which was made with shares_port. */
+int listener_socket_beside(int fd, int backlog);
+
 /* The same at a path. A socket file that nobody listens behind is replaced. -EEXIST: the file is no
  * socket. */
 int listener_socket_unix(const struct sockaddr_un *address, int backlog,

@@ -60,6 +60,51 @@ static void on_prepare(uv_prepare_t *prepare)
         uv_stop(&l->uv);
 }
 
+/* ---- calls from other threads ---- */
+
+void loop_call_init(struct loop_call *c, void (*run)(struct loop_call *c))
+{
+    *c = (struct loop_call){.run = run};
+}
+
+void loop_send(struct loop *l, struct loop_call *c)
+{
+    pthread_mutex_lock(&l->calls_lock);
+    if (!c->is_sent) {
+        c->is_sent = true;
+        c->next = NULL;
+        *l->calls_end = c;
+        l->calls_end = &c->next;
+    }
+    pthread_mutex_unlock(&l->calls_lock);
+    uv_async_send(&l->called);
+}
+
+static struct loop_call *take_call(struct loop *l)
+{
+    pthread_mutex_lock(&l->calls_lock);
+    struct loop_call *c = l->calls;
+    if (c != NULL) {
+        l->calls = c->next;
+        if (l->calls == NULL)
+            l->calls_end = &l->calls;
+        c->is_sent = false;
+    }
+    pthread_mutex_unlock(&l->calls_lock);
+    return c;
+}
+
+static void on_called(uv_async_t *called)
+{
+    struct loop *l = called->data;
+    struct loop_call *c;
+    loop_touch(l);
+    while ((c = take_call(l)) != NULL)
+        c->run(c);
+}
+
+/* ---- the beginning ---- */
+
 /* libuv makes its threads when the first is needed, 4 of them, and lets no more than half of them
  * look up names: two names that nobody answers for would keep all others waiting. */
 #define THREADS "64"
@@ -77,15 +122,24 @@ struct loop *loop_new(void)
         free(l);
         return NULL;
     }
+    if (uv_async_init(&l->uv, &l->called, on_called) != 0) {
+        uv_loop_close(&l->uv);
+        free(l->buffer);
+        free(l);
+        return NULL;
+    }
+    pthread_mutex_init(&l->calls_lock, NULL);
+    l->calls_end = &l->calls;
     scheduler_init(&l->scheduler, uv_now(&l->uv));
     uv_prepare_init(&l->uv, &l->prepare);
     uv_timer_init(&l->uv, &l->timer);
     uv_idle_init(&l->uv, &l->awake);
-    l->prepare.data = l->timer.data = l;
+    l->prepare.data = l->timer.data = l->called.data = l;
     /* The prepare handle stays referenced: to libuv the loop is always alive, so that it sleeps
      * even when all streams are paused. When to return is decided here, by loop_has_work. */
     uv_prepare_start(&l->prepare, on_prepare);
     uv_unref((uv_handle_t *)&l->timer);
+    uv_unref((uv_handle_t *)&l->called);
     return l;
 }
 
@@ -129,6 +183,8 @@ void loop_free(struct loop *l)
     if (l == NULL)
         return;
     l->is_ending = true;
+    l->calls = NULL; /* whom they are for has gone */
+    l->calls_end = &l->calls;
     while (l->items != NULL)
         l->items->end(l->items);
     loop_reset_streams(l);
@@ -141,11 +197,13 @@ void loop_free(struct loop *l)
     uv_close((uv_handle_t *)&l->prepare, NULL);
     uv_close((uv_handle_t *)&l->timer, NULL);
     uv_close((uv_handle_t *)&l->awake, NULL);
+    uv_close((uv_handle_t *)&l->called, NULL);
     /* Also waits for a getaddrinfo(3) that runs in a thread and cannot be called back. */
     uv_run(&l->uv, UV_RUN_DEFAULT);
     int status = uv_loop_close(&l->uv);
     assert(status == 0 && l->streams == NULL && l->lookups == NULL);
     (void)status;
+    pthread_mutex_destroy(&l->calls_lock);
     free(l->buffer);
     free(l);
 }

@@ -40,6 +40,21 @@ uint64_t loop_now_ms(const struct loop *l);
  * keep loop_run going. 0 or a negative errno. */
 int loop_on_signal(struct loop *l, int signum, void (*fn)(void *arg, int signum), void *arg);
 
+/* A call from another thread into this loop. The caller's memory: it stays put until it has run. */
+struct loop_call {
+    void (*run)(struct loop_call *c); /* in the thread of the loop; c may be sent again, or freed */
+    struct loop_call *next;           /* private */
+    bool is_sent;                     /* private */
+};
+
+void loop_call_init(struct loop_call *c, void (*run)(struct loop_call *c));
+
+/* Runs `c` in the thread of `l`, in one of its next turns; in the order in which they were sent.
+ * From any thread, as long as the loop is there. Harmless if it has been sent and has not run yet.
+ * One that is under way does not keep loop_run going: who sends it holds the loop, or sees to it
+ * that something else does. */
+void loop_send(struct loop *l, struct loop_call *c);
+
 /* Streams open now, lingering ones too: the descriptors they hold. */
 unsigned loop_open_streams(const struct loop *l);
 

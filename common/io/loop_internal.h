@@ -4,6 +4,7 @@
 
 #include "loop.h"
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <uv.h>
 
@@ -36,6 +37,9 @@ struct loop {
     struct loop_item *items;
     struct lookup *lookups; /* resolve.c: names being looked up */
     struct signal_watch *signals;
+    uv_async_t called; /* wakes the loop up for what is in `calls` */
+    pthread_mutex_t calls_lock;
+    struct loop_call *calls, **calls_end; /* from any thread */
 };
 
 /* Every callback of libuv begins with this: libuv has moved its time when it woke up, and the

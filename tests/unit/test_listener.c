@@ -58,6 +58,13 @@ static void door_open(struct door *d, struct loop *l, enum address_kind kind, co
         listener_open(l, &where, options, on_accept, d, &d->x, d->problem, sizeof(d->problem));
 }
 
+static void door_open_beside(struct door *d, struct loop *l, const struct door *other)
+{
+    memset(d, 0, sizeof(*d));
+    d->l = l;
+    d->status = listener_open_beside(other->x, l, d, &d->x, d->problem, sizeof(d->problem));
+}
+
 static void door_close(struct door *d)
 {
     listener_close(d->x);
@@ -225,6 +232,18 @@ static void test_68_port_in_use(void **state)
     loop_free(l);
 }
 
+static int dial_unix(const char *path)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connect(fd, (struct sockaddr *)&a, sizeof(a)) != 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
 static void test_shared_port(void **state)
 {
     (void)state;
@@ -233,19 +252,53 @@ static void test_shared_port(void **state)
     struct door first, second, third;
     door_open(&first, l, ADDRESS_TCP, "127.0.0.1", 0, &shares);
     uint16_t port = listener_port(first.x);
-    door_open(&second, l, ADDRESS_TCP, "127.0.0.1", port, &shares);
+    door_open_beside(&second, l, &first);
     assert_int_equal(second.status, 0);
+    assert_int_equal(listener_port(second.x), port);
+    /* nobody else, whatever he says of it */
     door_open(&third, l, ADDRESS_TCP, "127.0.0.1", port, &defaults);
+    assert_int_equal(third.status, -EADDRINUSE);
+    door_open(&third, l, ADDRESS_TCP, "127.0.0.1", port, &shares);
     assert_int_equal(third.status, -EADDRINUSE);
     int clients[40];
     for (size_t i = 0; i < array_count(clients); i++)
         clients[i] = dial("127.0.0.1", port);
     KIT_WAIT(l, first.count + second.count == array_count(clients));
+    assert_true(first.count > 0 && second.count > 0); /* else by chance once in 10^12 times */
     for (size_t i = 0; i < array_count(clients); i++)
         close(clients[i]);
     door_close(&first);
     door_close(&second);
     loop_free(l);
+}
+
+static void test_shared_file(void **state)
+{
+    (void)state;
+    struct loop *l = loop_new(), *other = loop_new();
+    struct listener_options shares = {.shares_port = true};
+    struct door first, second;
+    char path[64];
+    snprintf(path, sizeof(path), "/tmp/test_listener.%d", (int)getpid());
+    door_open(&first, l, ADDRESS_UNIX, path, 0, &shares);
+    assert_int_equal(first.status, 0);
+    door_open_beside(&second, other, &first);
+    assert_int_equal(second.status, 0);
+    assert_string_equal(listener_name(second.x), listener_name(first.x));
+    int a = dial_unix(path), b = dial_unix(path);
+    listener_pause(first.x); /* the other one still accepts */
+    KIT_WAIT(other, second.count == 2);
+    assert_true(second.is_unix);
+    listener_close(second.x);
+    assert_int_equal(access(path, F_OK), 0); /* the file is the first one's */
+    close(a);
+    close(b);
+    for (unsigned i = 0; i < second.count; i++)
+        close(second.fds[i]);
+    door_close(&first);
+    assert_int_equal(access(path, F_OK), -1);
+    loop_free(l);
+    loop_free(other);
 }
 
 static void test_pause_and_resume(void **state)
@@ -335,18 +388,6 @@ static const char *path_of(const char *name)
     static char path[100];
     snprintf(path, sizeof(path), "%s/%s", directory, name);
     return path;
-}
-
-static int dial_unix(const char *path)
-{
-    struct sockaddr_un a = {.sun_family = AF_UNIX};
-    snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (connect(fd, (struct sockaddr *)&a, sizeof(a)) != 0) {
-        close(fd);
-        return -1;
-    }
-    return fd;
 }
 
 static void test_unix_socket(void **state)
@@ -544,6 +585,7 @@ int main(void)
         cmocka_unit_test(test_address_that_the_machine_has_not_is_left_out),
         cmocka_unit_test(test_68_port_in_use),
         cmocka_unit_test(test_shared_port),
+        cmocka_unit_test(test_shared_file),
         cmocka_unit_test(test_pause_and_resume),
         cmocka_unit_test(test_owner_may_pause_or_close_in_on_accept),
         cmocka_unit_test(test_a_crowd),

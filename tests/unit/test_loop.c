@@ -295,6 +295,99 @@ static void test_costly_tasks_let_streams_through(void **state)
     world_end(&w);
 }
 
+/* ---- calls from other threads ---- */
+
+#define CALLERS 4
+#define CALLS   2000
+
+struct caller {
+    struct loop *l;
+    pthread_t thread;
+    struct call {
+        struct loop_call call;
+        struct caller *caller;
+        unsigned number;
+    } calls[CALLS];
+    unsigned expected; /* the number of the next one */
+    bool is_wrong;
+};
+
+static pthread_t loop_thread;
+
+static void on_numbered_call(struct loop_call *c)
+{
+    struct call *call = container_of(c, struct call, call);
+    struct caller *caller = call->caller;
+    if (call->number != caller->expected++ || !pthread_equal(pthread_self(), loop_thread))
+        caller->is_wrong = true;
+    if (call->number == CALLS - 1)
+        loop_release(caller->l);
+}
+
+static void *send_all(void *arg)
+{
+    struct caller *caller = arg;
+    for (unsigned i = 0; i < CALLS; i++)
+        loop_send(caller->l, &caller->calls[i].call);
+    return NULL;
+}
+
+static void test_calls_of_threads_come_in_order(void **state)
+{
+    (void)state;
+    static struct caller callers[CALLERS];
+    struct loop *l = loop_new();
+    loop_thread = pthread_self();
+    for (unsigned i = 0; i < CALLERS; i++) {
+        struct caller *caller = &callers[i];
+        caller->l = l;
+        loop_hold(l);
+        for (unsigned n = 0; n < CALLS; n++) {
+            caller->calls[n].caller = caller;
+            caller->calls[n].number = n;
+            loop_call_init(&caller->calls[n].call, on_numbered_call);
+        }
+        assert_int_equal(pthread_create(&caller->thread, NULL, send_all, caller), 0);
+    }
+    loop_run(l);
+    for (unsigned i = 0; i < CALLERS; i++) {
+        pthread_join(callers[i].thread, NULL);
+        assert_false(callers[i].is_wrong);
+        assert_int_equal(callers[i].expected, CALLS);
+    }
+    loop_free(l);
+}
+
+struct repeater {
+    struct loop_call call;
+    struct loop *l;
+    unsigned runs;
+};
+
+static void on_repeated_call(struct loop_call *c)
+{
+    struct repeater *r = container_of(c, struct repeater, call);
+    if (++r->runs == 3)
+        loop_release(r->l);
+    else
+        loop_send(r->l, c);
+}
+
+static void test_a_call_can_be_sent_again(void **state)
+{
+    (void)state;
+    struct repeater r = {.l = loop_new()};
+    loop_call_init(&r.call, on_repeated_call);
+    loop_send(r.l, &r.call);
+    loop_send(r.l, &r.call); /* is under way already */
+    loop_hold(r.l);
+    loop_run(r.l);
+    assert_int_equal(r.runs, 3);
+    loop_send(r.l, &r.call);
+    loop_free(r.l); /* does not run it any more */
+    assert_int_equal(r.runs, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -307,6 +400,8 @@ int main(void)
         cmocka_unit_test(test_returns_when_a_task_ends_the_last_stream),
         cmocka_unit_test(test_idle_streams_cost_no_time),
         cmocka_unit_test(test_costly_tasks_let_streams_through),
+        cmocka_unit_test(test_calls_of_threads_come_in_order),
+        cmocka_unit_test(test_a_call_can_be_sent_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
