@@ -34,7 +34,7 @@ struct option_origin {
 };
 
 struct settings {
-    unsigned references; /* options_new */
+    _Atomic unsigned references; /* options_new */
     int argc;            /* what it was read from: the arguments behind the subcommand */
     char **argv;
     const char *config_file; /* NULL: none */

@@ -7,8 +7,8 @@
  * configuration and are forgotten with it. A client never resumes.
  *
  * Made once, read-only afterwards but for those keys, which mbedTLS guards with a lock. Each
- * connection made with it holds it, so that it can be replaced while there are some; the count of
- * them has no lock: one thread. Set-up reads files and takes some milliseconds. The files tls_*.c
+ * connection made with it holds it, so that it can be replaced while there are some, in any
+ * thread. Set-up reads files and takes some milliseconds. The files tls_*.c
  * here call mbedTLS for TLS, common/core/crypto.c and aead_speed.c for the rest; nobody else does.
  */
 #ifndef TIDEGATE_TLS_CONFIG_H

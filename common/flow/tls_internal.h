@@ -34,7 +34,7 @@ struct tls_pair {
 };
 
 struct tls_config {
-    unsigned holders;
+    _Atomic unsigned holders;
     mbedtls_ssl_config ssl;
     struct tls_pair *pairs; /* ours */
     size_t pair_count;

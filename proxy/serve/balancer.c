@@ -1,10 +1,11 @@
 #include "balancer.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct backend_state *backend_pool_take(struct backend_pool *pool, const char *name)
+static struct backend_state *take(struct backend_pool *pool, const char *name)
 {
     size_t size = strlen(name) + 1;
     struct backend_state *s;
@@ -25,16 +26,32 @@ struct backend_state *backend_pool_take(struct backend_pool *pool, const char *n
     return s;
 }
 
-void backend_pool_give(struct backend_pool *pool, struct backend_state *state)
+struct backend_state *backend_pool_take(struct backend_pool *pool, const char *name)
+{
+    pthread_mutex_lock(&pool->lock);
+    struct backend_state *state = take(pool, name);
+    pthread_mutex_unlock(&pool->lock);
+    return state;
+}
+
+static void forget(struct backend_pool *pool, struct backend_state *state)
 {
     struct backend_state **link = &pool->first;
 
-    if (state == NULL || --state->references > 0)
-        return;
     while (*link != state)
         link = &(*link)->next;
     *link = state->next;
     free(state);
+}
+
+void backend_pool_give(struct backend_pool *pool, struct backend_state *state)
+{
+    if (state == NULL)
+        return;
+    pthread_mutex_lock(&pool->lock);
+    if (--state->references == 0)
+        forget(pool, state);
+    pthread_mutex_unlock(&pool->lock);
 }
 
 static bool is_resting(const struct backend_state *s, uint64_t now_ms)
@@ -44,15 +61,13 @@ static bool is_resting(const struct backend_state *s, uint64_t now_ms)
 
 bool backend_state_failed(struct backend_state *state, uint64_t now_ms)
 {
-    bool is_news = state->failed_until_ms == 0;
-
-    state->failed_until_ms = now_ms + BACKEND_REST_MS;
-    return is_news;
+    return atomic_exchange(&state->failed_until_ms, now_ms + BACKEND_REST_MS) == 0;
 }
 
 void backend_state_connected(struct backend_state *state)
 {
-    state->failed_until_ms = 0;
+    if (state->failed_until_ms != 0) /* rarely: the line stays in all caches */
+        state->failed_until_ms = 0;
 }
 
 /* Whether `a` is to be tried before `b`, which comes behind it in turn. */
@@ -65,9 +80,9 @@ static bool is_before(enum balance how, const struct backend_state *a,
 }
 
 void balancer_order(enum balance how, struct backend_state *const *states, size_t count,
-                    unsigned *turn, uint64_t now_ms, uint8_t *order)
+                    _Atomic unsigned *turn, uint64_t now_ms, uint8_t *order)
 {
-    unsigned first = count == 0 ? 0 : *turn % (unsigned)count;
+    unsigned first = count < 2 ? 0 : atomic_fetch_add(turn, 1) % (unsigned)count;
 
     assert(count <= UINT8_MAX);
     for (size_t i = 0; i < count; i++) { /* insertion: what is equal stays in turn */
@@ -79,6 +94,4 @@ void balancer_order(enum balance how, struct backend_state *const *states, size_
         }
         order[at] = index;
     }
-    if (count > 0)
-        *turn = first + 1;
 }

@@ -4,6 +4,7 @@
 #include "siphash.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,7 +27,8 @@ struct client {
 };
 
 struct client_limits {
-    const struct scheduler *clock;
+    pthread_mutex_t lock;
+    uint64_t now_ms; /* the latest that a caller has told */
     uint8_t key[SIPHASH_KEY_SIZE];
     struct client **buckets;
     uint64_t bucket_count, count; /* the former a power of two */
@@ -38,17 +40,17 @@ struct client_limits {
 
 static struct tokens tokens_full(const struct client_limits *l)
 {
-    return (struct tokens){UINT64_MAX, l->clock->now_ms};
+    return (struct tokens){UINT64_MAX, l->now_ms};
 }
 
 /* `per_s` come in a second, and so many fit. */
 static bool tokens_take(const struct client_limits *l, struct tokens *t, uint64_t per_s)
 {
     uint64_t most = per_s > UINT64_MAX / 1000 ? UINT64_MAX : per_s * 1000;
-    uint64_t ms = l->clock->now_ms - t->at_ms;
+    uint64_t ms = l->now_ms - t->at_ms;
     uint64_t room = t->left < most ? most - t->left : 0;
 
-    t->at_ms = l->clock->now_ms;
+    t->at_ms = l->now_ms;
     if (ms >= FULL_MS || ms * (most / 1000) >= room)
         t->left = most;
     else
@@ -149,7 +151,7 @@ static void forget_oldest(struct client_limits *l)
 /* Those who have their whole rate again are as good as unknown. */
 static void expire(struct client_limits *l)
 {
-    while (l->oldest != NULL && l->clock->now_ms - l->oldest->idle_since_ms >= FULL_MS)
+    while (l->oldest != NULL && l->now_ms - l->oldest->idle_since_ms >= FULL_MS)
         forget_oldest(l);
 }
 
@@ -157,7 +159,7 @@ static void enter_idle(struct client_limits *l, struct client *c)
 {
     if (l->idle_count == CLIENT_LIMITS_IDLE_MAX)
         forget_oldest(l);
-    c->idle_since_ms = l->clock->now_ms;
+    c->idle_since_ms = l->now_ms;
     c->older = l->youngest;
     c->younger = NULL;
     if (l->youngest != NULL)
@@ -195,13 +197,25 @@ static struct client *find_or_add(struct client_limits *l, const struct ip *ip)
 
 /* ---- from outside ---- */
 
-struct client_limits *client_limits_new(const struct scheduler *clock)
+/* Loops see their time when they wake up: one may be behind another. */
+static void lock(struct client_limits *l, uint64_t now_ms)
+{
+    pthread_mutex_lock(&l->lock);
+    if (now_ms > l->now_ms)
+        l->now_ms = now_ms;
+}
+
+static void unlock(struct client_limits *l)
+{
+    pthread_mutex_unlock(&l->lock);
+}
+
+struct client_limits *client_limits_new(void)
 {
     struct client_limits *l = calloc(1, sizeof(*l));
 
     if (l == NULL)
         return NULL;
-    l->clock = clock;
     l->bucket_count = BUCKETS_LEAST;
     l->buckets = calloc(l->bucket_count, sizeof(struct client *));
     if (l->buckets == NULL || crypto_random(l->key, sizeof(l->key)) != 0) {
@@ -209,6 +223,7 @@ struct client_limits *client_limits_new(const struct scheduler *clock)
         free(l);
         return NULL;
     }
+    pthread_mutex_init(&l->lock, NULL);
     return l;
 }
 
@@ -219,20 +234,17 @@ void client_limits_free(struct client_limits *l)
     while (l->oldest != NULL)
         forget_oldest(l);
     assert(l->count == 0);
+    pthread_mutex_destroy(&l->lock);
     free(l->buckets);
     free(l);
 }
 
-enum client_verdict client_limits_judge(struct client_limits *l, const struct ip *ip,
-                                        const struct client_bounds *bounds, bool *is_told)
+static enum client_verdict judge(struct client_limits *l, const struct ip *ip,
+                                 const struct client_bounds *bounds, bool *is_told)
 {
     enum client_verdict verdict = CLIENT_IS_WELCOME;
-    struct client *c;
+    struct client *c = find_or_add(l, ip);
 
-    *is_told = true;
-    if (bounds->connections == 0 && bounds->rate_per_s == 0)
-        return CLIENT_IS_WELCOME;
-    c = find_or_add(l, ip);
     if (c == NULL)
         return CLIENT_NO_MEMORY;
     if (bounds->connections != 0 && c->connections >= bounds->connections)
@@ -248,25 +260,40 @@ enum client_verdict client_limits_judge(struct client_limits *l, const struct ip
     return verdict;
 }
 
-bool client_limits_enter(struct client_limits *l, const struct ip *ip, struct client_slot *slot)
+enum client_verdict client_limits_judge(struct client_limits *l, uint64_t now_ms,
+                                        const struct ip *ip, const struct client_bounds *bounds,
+                                        bool *is_told)
 {
-    struct client *c = find_or_add(l, ip);
+    enum client_verdict verdict;
 
-    assert(slot->client == NULL);
-    if (c == NULL)
-        return false;
-    if (c->connections++ == 0)
-        leave_idle(l, c);
-    slot->client = c;
-    return true;
+    *is_told = true;
+    if (bounds->connections == 0 && bounds->rate_per_s == 0)
+        return CLIENT_IS_WELCOME;
+    lock(l, now_ms);
+    verdict = judge(l, ip, bounds, is_told);
+    unlock(l);
+    return verdict;
 }
 
-void client_limits_leave(struct client_limits *l, struct client_slot *slot)
+bool client_limits_enter(struct client_limits *l, uint64_t now_ms, const struct ip *ip,
+                         struct client_slot *slot)
+{
+    struct client *c;
+
+    assert(slot->client == NULL);
+    lock(l, now_ms);
+    c = find_or_add(l, ip);
+    if (c != NULL && c->connections++ == 0)
+        leave_idle(l, c);
+    unlock(l);
+    slot->client = c;
+    return c != NULL;
+}
+
+static void leave(struct client_limits *l, struct client_slot *slot)
 {
     struct client *c = slot->client;
 
-    if (c == NULL)
-        return;
     if (slot->link != NULL) {
         *slot->link = slot->next_half_closed;
         if (slot->next_half_closed != NULL)
@@ -279,23 +306,47 @@ void client_limits_leave(struct client_limits *l, struct client_slot *slot)
     expire(l);
 }
 
-uint64_t client_limits_half_close(struct client_slot *slot, struct client_slot **first)
+void client_limits_leave(struct client_limits *l, uint64_t now_ms, struct client_slot *slot)
+{
+    if (slot->client == NULL)
+        return;
+    lock(l, now_ms);
+    leave(l, slot);
+    unlock(l);
+}
+
+/* How many there are then. */
+static uint64_t half_close(struct client_slot *slot)
 {
     struct client *c = slot->client;
 
-    if (c == NULL)
-        return 0;
     assert(slot->link == NULL);
     slot->next_half_closed = c->half_closed;
     slot->link = &c->half_closed;
     if (slot->next_half_closed != NULL)
         slot->next_half_closed->link = &slot->next_half_closed;
     c->half_closed = slot;
-    *first = slot;
     return ++c->half_closed_count;
 }
 
-uint64_t client_limits_known(const struct client_limits *l)
+void client_limits_half_close(struct client_limits *l, struct client_slot *slot, uint64_t most,
+                              void (*look)(void *arg, struct client_slot *slot), void *arg)
 {
-    return l->count;
+    if (slot->client == NULL)
+        return;
+    lock(l, 0);
+    if (half_close(slot) > most && most != 0)
+        for (struct client_slot *s = slot; s != NULL; s = s->next_half_closed)
+            look(arg, s);
+    unlock(l);
+}
+
+uint64_t client_limits_known(struct client_limits *l)
+{
+    uint64_t count;
+
+    lock(l, 0);
+    count = l->count;
+    unlock(l);
+    return count;
 }

@@ -4,12 +4,15 @@
  * A table with a random key: clients choose their addresses. A client stays in it as long as it has
  * connections, and for a second more, until it has its whole rate again; of those that only wait
  * for that there are CLIENT_LIMITS_IDLE_MAX at most, then the one that waits longest is forgotten.
- * One loop. */
+ * For all loops: a lock is held during each call, and by none of them for longer than it takes to
+ * look into the table. Times are those of the caller's loop. */
 #ifndef TIDEGATE_CLIENT_LIMITS_H
 #define TIDEGATE_CLIENT_LIMITS_H
 
 #include "ip.h"
-#include "scheduler.h"
+
+#include <stdbool.h>
+#include <stdint.h>
 
 #define CLIENT_LIMITS_IDLE_MAX      16384
 #define CLIENT_LIMITS_TOLD_A_SECOND 10
@@ -34,27 +37,31 @@ struct client_slot {
     struct client_slot *next_half_closed, **link; /* link NULL: is not half-closed */
 };
 
-/* `clock` outlives it. NULL when out of memory, or without random numbers. */
-struct client_limits *client_limits_new(const struct scheduler *clock);
+/* NULL when out of memory, or without random numbers. */
+struct client_limits *client_limits_new(void);
 void client_limits_free(struct client_limits *l); /* no slot is taken any more. NULL is fine */
 
 /* Whether there is room for one more of `ip`, whose rate pays for it. If not, `*is_told` says
  * whether it is to hear why: beyond CLIENT_LIMITS_TOLD_A_SECOND that would cost more than it is
  * worth. */
-enum client_verdict client_limits_judge(struct client_limits *l, const struct ip *ip,
-                                        const struct client_bounds *bounds, bool *is_told);
+enum client_verdict client_limits_judge(struct client_limits *l, uint64_t now_ms,
+                                        const struct ip *ip, const struct client_bounds *bounds,
+                                        bool *is_told);
 
 /* Counts one more, whatever the bounds. False when out of memory. */
-bool client_limits_enter(struct client_limits *l, const struct ip *ip, struct client_slot *slot);
+bool client_limits_enter(struct client_limits *l, uint64_t now_ms, const struct ip *ip,
+                         struct client_slot *slot);
 
 /* Counts one less. Harmless if it was not counted. */
-void client_limits_leave(struct client_limits *l, struct client_slot *slot);
+void client_limits_leave(struct client_limits *l, uint64_t now_ms, struct client_slot *slot);
 
-/* The connection of `slot` is half-closed, and stays so until it leaves. Once. Returns how many of
- * its client are, and `*first` of them: the others by next_half_closed. 0 if it is not counted. */
-uint64_t client_limits_half_close(struct client_slot *slot, struct client_slot **first);
+/* The connection of `slot` is half-closed, and stays so until it leaves. Once. If more than `most`
+ * of its client are (0: no limit), `look` is called for each of them, with the lock held: they may
+ * be of any loop. */
+void client_limits_half_close(struct client_limits *l, struct client_slot *slot, uint64_t most,
+                              void (*look)(void *arg, struct client_slot *slot), void *arg);
 
 /* In the table. For tests. */
-uint64_t client_limits_known(const struct client_limits *l);
+uint64_t client_limits_known(struct client_limits *l);
 
 #endif

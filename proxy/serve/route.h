@@ -18,7 +18,7 @@ struct route {
     const struct route_settings *settings;
     struct tls_config *backend_tls; /* NULL: no backend has TLS */
     struct backend_state **states;  /* one for each backend of the settings, in their order */
-    unsigned turn;                  /* balancer.h */
+    _Atomic unsigned turn;          /* balancer.h */
     struct origin *origins;
     size_t origin_count;
     struct cidr *sources;

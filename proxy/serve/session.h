@@ -22,9 +22,10 @@ struct site;
 struct route;
 struct backend_state;
 struct route_slots;
+struct route_slots_table;
 struct page_set;
 
-/* What all sessions of a server share. */
+/* What all sessions of one loop share, with those of others behind the pointers to what says so. */
 struct session_host {
     struct loop *loop;
     const struct service_config *service;
@@ -33,7 +34,7 @@ struct session_host {
     struct openings *openings; /* those that have no answer yet */
     struct counters *counters;
     struct client_limits *clients;
-    struct route_slots *route_slots;
+    struct route_slots_table *route_slots;
     const struct page_set *pages; /* for who wants no WebSocket; or NULL */
 };
 

@@ -16,7 +16,8 @@ bool session_limits_admit(const struct session_host *host, const struct ip *ip,
 {
     bool is_told;
 
-    switch (client_limits_judge(host->clients, ip, bounds_of(host), &is_told)) {
+    switch (client_limits_judge(host->clients, loop_now_ms(host->loop), ip, bounds_of(host),
+                                &is_told)) {
     case CLIENT_IS_WELCOME:
     case CLIENT_NO_MEMORY: /* who needs some next will say so */
         return true;
@@ -43,12 +44,12 @@ bool session_limits_know_client(const struct session_host *host,
 
 bool session_limits_enter(struct session *s, const struct ip *ip)
 {
-    return client_limits_enter(s->host->clients, ip, &s->client_slot);
+    return client_limits_enter(s->host->clients, loop_now_ms(s->host->loop), ip, &s->client_slot);
 }
 
 int session_limits_take_route(struct session *s)
 {
-    int status = route_slots_take(&s->host->route_slots, s->route->name,
+    int status = route_slots_take(s->host->route_slots, s->route->name,
                                   s->route->settings->max_connections, &s->route_slot);
 
     if (status == -EBUSY)
@@ -58,30 +59,42 @@ int session_limits_take_route(struct session *s)
 
 void session_limits_leave(struct session *s)
 {
-    client_limits_leave(s->host->clients, &s->client_slot);
-    route_slots_give(&s->host->route_slots, s->route_slot);
+    client_limits_leave(s->host->clients, loop_now_ms(s->host->loop), &s->client_slot);
+    route_slots_give(s->host->route_slots, s->route_slot);
     s->route_slot = NULL;
+}
+
+/* The half-closed ones of one client. */
+struct crowd {
+    struct session *newest, *quietest; /* the latter another one of its loop, or NULL */
+    uint64_t alive;
+};
+
+static void look(void *arg, struct client_slot *slot)
+{
+    struct crowd *c = arg;
+    struct session *other = container_of(slot, struct session, client_slot);
+    bool is_of_other_loop = other->host != c->newest->host; /* more is not to be known of it */
+
+    if (!is_of_other_loop && other->relay.is_over) /* gone at the end of this turn */
+        return;
+    c->alive++;
+    if (is_of_other_loop || other == c->newest)
+        return;
+    if (c->quietest == NULL || other->relay.last_byte_ms < c->quietest->relay.last_byte_ms)
+        c->quietest = other;
 }
 
 void session_limits_first_end(struct relay *r)
 {
-    struct session *s = container_of(r, struct session, relay), *quietest = NULL;
-    uint64_t limit = bounds_of(s->host)->half_closed, alive = 0;
-    struct client_slot *slot;
+    struct session *s = container_of(r, struct session, relay);
+    uint64_t limit = bounds_of(s->host)->half_closed;
+    struct crowd crowd = {.newest = s};
 
-    if (client_limits_half_close(&s->client_slot, &slot) <= limit || limit == 0)
+    client_limits_half_close(s->host->clients, &s->client_slot, limit, look, &crowd);
+    if (crowd.alive <= limit)
         return;
-    for (; slot != NULL; slot = slot->next_half_closed) {
-        struct session *other = container_of(slot, struct session, client_slot);
-        if (other->relay.is_over) /* gone at the end of this turn */
-            continue;
-        alive++;
-        if (other != s &&
-            (quietest == NULL || other->relay.last_byte_ms < quietest->relay.last_byte_ms))
-            quietest = other;
-    }
-    if (alive <= limit || quietest == NULL)
-        return;
+    struct session *quietest = crowd.quietest != NULL ? crowd.quietest : s;
     counter_add(&s->host->counters->loop.limits[LIMIT_CLIENT_HALF_CLOSED], 1);
     relay_abort(&quietest->relay, (struct cause){.what = CAUSE_HALF_CLOSED_LIMIT});
 }

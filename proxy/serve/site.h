@@ -1,6 +1,6 @@
 /* All that the server knows of who may go where, at one time: the routes and the TLS that a
  * configuration makes. Does not change once it is made. Each session keeps the site that it began
- * with; a reload makes another one. One thread. */
+ * with, in whatever loop; a reload makes another one. */
 #ifndef TIDEGATE_SITE_H
 #define TIDEGATE_SITE_H
 
@@ -9,7 +9,7 @@
 #include "route.h"
 
 struct site {
-    unsigned references;
+    _Atomic unsigned references;
     struct settings *settings; /* held */
     struct backend_pool *pool;
     struct tls_config *tls; /* NULL: no client comes with TLS */

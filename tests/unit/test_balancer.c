@@ -8,9 +8,9 @@
 
 #include <cmocka.h>
 
-static struct backend_pool pool;
+static struct backend_pool pool = BACKEND_POOL_INIT;
 static struct backend_state *states[4];
-static unsigned turn;
+static _Atomic unsigned turn;
 
 static int begin(void **state)
 {

@@ -38,7 +38,7 @@ uint64_t __wrap_siphash(const uint8_t key[SIPHASH_KEY_SIZE], const void *data, s
 
 /* ---- the table under test ---- */
 
-static struct scheduler sched;
+static uint64_t now_ms;
 static struct client_limits *limits;
 
 static int set_up(void **state)
@@ -46,8 +46,8 @@ static int set_up(void **state)
     (void)state;
     allocations_left = -1;
     all_collide = false;
-    scheduler_init(&sched, 5000);
-    limits = client_limits_new(&sched);
+    now_ms = 5000;
+    limits = client_limits_new();
     return limits == NULL ? -1 : 0;
 }
 
@@ -61,7 +61,7 @@ static int tear_down(void **state)
 
 static void pass(uint64_t ms)
 {
-    scheduler_advance(&sched, sched.now_ms + ms);
+    now_ms += ms;
 }
 
 static struct ip ip_of(const char *text)
@@ -82,13 +82,13 @@ static enum client_verdict judge(const char *text, struct client_bounds bounds)
 {
     struct ip ip = ip_of(text);
     bool is_told;
-    return client_limits_judge(limits, &ip, &bounds, &is_told);
+    return client_limits_judge(limits, now_ms, &ip, &bounds, &is_told);
 }
 
 static void enter(const char *text, struct client_slot *slot)
 {
     struct ip ip = ip_of(text);
-    assert_true(client_limits_enter(limits, &ip, slot));
+    assert_true(client_limits_enter(limits, now_ms, &ip, slot));
 }
 
 static const struct client_bounds two = {.connections = 2}, five_a_second = {.rate_per_s = 5};
@@ -105,13 +105,13 @@ static void test_59_connections(void **state)
     assert_int_equal(judge("10.0.0.2", two), CLIENT_IS_WELCOME);
     enter("10.0.0.2", &s[2]);
     assert_int_equal(judge("10.0.0.1", (struct client_bounds){0}), CLIENT_IS_WELCOME);
-    client_limits_leave(limits, &s[0]);
-    client_limits_leave(limits, &s[0]); /* harmless */
+    client_limits_leave(limits, now_ms, &s[0]);
+    client_limits_leave(limits, now_ms, &s[0]); /* harmless */
     assert_int_equal(judge("10.0.0.1", two), CLIENT_IS_WELCOME);
     enter("10.0.0.1", &s[0]); /* the slot may be used again */
     assert_int_equal(judge("10.0.0.1", two), CLIENT_HAS_TOO_MANY);
     for (int i = 0; i < 3; i++)
-        client_limits_leave(limits, &s[i]);
+        client_limits_leave(limits, now_ms, &s[i]);
 }
 
 static void test_59_who_is_one_client(void **state)
@@ -134,7 +134,7 @@ static void test_59_who_is_one_client(void **state)
         enter(cases[i].one, &s);
         assert_int_equal(judge(cases[i].other, (struct client_bounds){.connections = 1}),
                          cases[i].is_same ? CLIENT_HAS_TOO_MANY : CLIENT_IS_WELCOME);
-        client_limits_leave(limits, &s);
+        client_limits_leave(limits, now_ms, &s);
     }
 }
 
@@ -186,7 +186,7 @@ static void test_rate_is_paid_by_who_gets_in(void **state)
     enter("10.0.0.1", &s);
     for (int i = 0; i < 5; i++)
         assert_int_equal(judge("10.0.0.1", both), CLIENT_HAS_TOO_MANY);
-    client_limits_leave(limits, &s);
+    client_limits_leave(limits, now_ms, &s);
     assert_int_equal(judge("10.0.0.1", both), CLIENT_IS_WELCOME);
     assert_int_equal(judge("10.0.0.1", both), CLIENT_IS_TOO_FAST);
 }
@@ -201,44 +201,74 @@ static void test_some_are_told(void **state)
     enter("10.0.0.1", &s);
     for (int second = 0; second < 3; second++) {
         for (int i = 0; i < 25; i++) {
-            assert_int_equal(client_limits_judge(limits, &ip, &one, &is_told), CLIENT_HAS_TOO_MANY);
+            assert_int_equal(client_limits_judge(limits, now_ms, &ip, &one, &is_told),
+                             CLIENT_HAS_TOO_MANY);
             assert_int_equal(is_told, i < CLIENT_LIMITS_TOLD_A_SECOND);
         }
         pass(1000);
     }
-    client_limits_leave(limits, &s);
+    client_limits_leave(limits, now_ms, &s);
 }
 
 /* ---- half-closed ones ---- */
 
+struct seen {
+    const struct client_slot *slots;
+    bool which[4];
+    unsigned count;
+};
+
+static void look(void *arg, struct client_slot *slot)
+{
+    struct seen *seen = arg;
+    seen->which[slot - seen->slots] = true;
+    seen->count++;
+}
+
+static unsigned half_close(struct client_slot *slots, unsigned i, uint64_t most, struct seen *seen)
+{
+    *seen = (struct seen){.slots = slots};
+    client_limits_half_close(limits, &slots[i], most, look, seen);
+    return seen->count;
+}
+
 static void test_half_closed(void **state)
 {
     (void)state;
-    struct client_slot s[4] = {0}, stranger = {0}, *first = NULL;
+    struct client_slot s[4] = {0}, stranger = {0};
+    struct seen seen;
     for (int i = 0; i < 4; i++)
         enter("10.0.0.1", &s[i]);
     enter("10.0.0.2", &stranger);
-    assert_int_equal(client_limits_half_close(&s[0], &first), 1);
-    assert_ptr_equal(first, &s[0]);
-    assert_int_equal(client_limits_half_close(&s[1], &first), 2);
-    assert_int_equal(client_limits_half_close(&s[2], &first), 3);
-    assert_int_equal(client_limits_half_close(&stranger, &first), 1);
-    client_limits_leave(limits, &s[1]);
-    assert_int_equal(client_limits_half_close(&s[3], &first), 3);
-    bool seen[4] = {false};
-    for (; first != NULL; first = first->next_half_closed)
-        seen[first - s] = true;
-    assert_true(seen[0] && !seen[1] && seen[2] && seen[3]);
-    client_limits_leave(limits, &s[3]);
-    client_limits_leave(limits, &s[0]);
-    client_limits_leave(limits, &stranger);
-    client_limits_leave(limits, &s[2]);
+    assert_int_equal(half_close(s, 0, 1, &seen), 0); /* not too many */
+    assert_int_equal(half_close(s, 1, 0, &seen), 0); /* no limit */
+    assert_int_equal(half_close(&stranger, 0, 1, &seen), 0);
+    assert_int_equal(half_close(s, 2, 2, &seen), 3);
+    assert_true(seen.which[0] && seen.which[1] && seen.which[2] && !seen.which[3]);
+    client_limits_leave(limits, now_ms, &s[1]);
+    assert_int_equal(half_close(s, 3, 3, &seen), 0);
+    client_limits_leave(limits, now_ms, &s[3]);
+    client_limits_leave(limits, now_ms, &s[0]);
+    client_limits_leave(limits, now_ms, &stranger);
     enter("10.0.0.1", &s[0]);
-    assert_int_equal(client_limits_half_close(&s[0], &first), 1);
-    assert_null(first->next_half_closed);
-    client_limits_leave(limits, &s[0]);
+    assert_int_equal(half_close(s, 0, 1, &seen), 2);
+    assert_true(seen.which[0] && !seen.which[1] && seen.which[2] && !seen.which[3]);
+    client_limits_leave(limits, now_ms, &s[2]);
+    client_limits_leave(limits, now_ms, &s[0]);
     struct client_slot unknown = {0};
-    assert_int_equal(client_limits_half_close(&unknown, &first), 0);
+    assert_int_equal(half_close(&unknown, 0, 1, &seen), 0);
+}
+
+/* Loops are not told the time at the same time. */
+static void test_time_does_not_go_back(void **state)
+{
+    (void)state;
+    struct client_bounds one = {.rate_per_s = 1};
+    assert_int_equal(judge("10.0.0.1", one), CLIENT_IS_WELCOME);
+    now_ms -= 3;
+    assert_int_equal(judge("10.0.0.1", one), CLIENT_IS_TOO_FAST);
+    assert_int_equal(client_limits_known(limits), 1);
+    now_ms += 3;
 }
 
 /* ---- memory ---- */
@@ -251,10 +281,10 @@ static void test_who_is_gone_is_forgotten(void **state)
     pass(5000);
     enter("10.0.0.2", &s[1]);
     assert_int_equal(client_limits_known(limits), 2);
-    client_limits_leave(limits, &s[0]);
+    client_limits_leave(limits, now_ms, &s[0]);
     assert_int_equal(client_limits_known(limits), 2);
     pass(999);
-    client_limits_leave(limits, &s[1]);
+    client_limits_leave(limits, now_ms, &s[1]);
     assert_int_equal(client_limits_known(limits), 2);
     pass(1);
     assert_int_equal(judge("10.0.0.3", two), CLIENT_IS_WELCOME);
@@ -275,15 +305,18 @@ static void test_a_flood_of_addresses_is_bounded(void **state)
     struct client_bounds one = {.connections = 1, .rate_per_s = 1};
     for (unsigned i = 0; i < 3 * CLIENT_LIMITS_IDLE_MAX; i++) {
         struct ip ip = numbered(i);
-        assert_int_equal(client_limits_judge(limits, &ip, &one, &is_told), CLIENT_IS_WELCOME);
+        assert_int_equal(client_limits_judge(limits, now_ms, &ip, &one, &is_told),
+                         CLIENT_IS_WELCOME);
         assert_true(client_limits_known(limits) <= CLIENT_LIMITS_IDLE_MAX + 1);
     }
     /* Who has a connection is not forgotten for it; nor are the youngest of the others. */
     assert_int_equal(judge("192.0.2.1", one), CLIENT_HAS_TOO_MANY);
     struct ip last = numbered(3 * CLIENT_LIMITS_IDLE_MAX - 1), first = numbered(0);
-    assert_int_equal(client_limits_judge(limits, &last, &one, &is_told), CLIENT_IS_TOO_FAST);
-    assert_int_equal(client_limits_judge(limits, &first, &one, &is_told), CLIENT_IS_WELCOME);
-    client_limits_leave(limits, &s);
+    assert_int_equal(client_limits_judge(limits, now_ms, &last, &one, &is_told),
+                     CLIENT_IS_TOO_FAST);
+    assert_int_equal(client_limits_judge(limits, now_ms, &first, &one, &is_told),
+                     CLIENT_IS_WELCOME);
+    client_limits_leave(limits, now_ms, &s);
     pass(1000);
     judge("10.0.0.1", one);
     assert_int_equal(client_limits_known(limits), 1);
@@ -302,10 +335,10 @@ static void check_against_a_model(void)
         unsigned slot = (random >> 8) % SLOTS, client = (random >> 20) % CLIENTS;
         struct ip ip = numbered(client * 7919);
         if (slots[slot].client != NULL) {
-            client_limits_leave(limits, &slots[slot]);
+            client_limits_leave(limits, now_ms, &slots[slot]);
             expected[owner[slot]]--;
         } else {
-            assert_true(client_limits_enter(limits, &ip, &slots[slot]));
+            assert_true(client_limits_enter(limits, now_ms, &ip, &slots[slot]));
             owner[slot] = client;
             expected[client]++;
         }
@@ -315,12 +348,12 @@ static void check_against_a_model(void)
             struct client_bounds b = {.connections = expected[client] + more};
             bool is_told;
             if (b.connections != 0)
-                assert_int_equal(client_limits_judge(limits, &ip, &b, &is_told),
+                assert_int_equal(client_limits_judge(limits, now_ms, &ip, &b, &is_told),
                                  more == 0 ? CLIENT_HAS_TOO_MANY : CLIENT_IS_WELCOME);
         }
     }
     for (int i = 0; i < SLOTS; i++)
-        client_limits_leave(limits, &slots[i]);
+        client_limits_leave(limits, now_ms, &slots[i]);
 }
 
 static void test_59_any_order(void **state)
@@ -344,25 +377,26 @@ static void test_out_of_memory(void **state)
     bool is_told;
     for (allocations_left = 0; allocations_left < 2;) {
         int before = allocations_left;
-        assert_null(client_limits_new(&sched));
+        assert_null(client_limits_new());
         allocations_left = before + 1;
     }
     allocations_left = 0;
-    assert_int_equal(client_limits_judge(limits, &ip, &two, &is_told), CLIENT_NO_MEMORY);
-    assert_false(client_limits_enter(limits, &ip, &none));
+    assert_int_equal(client_limits_judge(limits, now_ms, &ip, &two, &is_told), CLIENT_NO_MEMORY);
+    assert_false(client_limits_enter(limits, now_ms, &ip, &none));
     assert_null(none.client);
-    client_limits_leave(limits, &none);
+    client_limits_leave(limits, now_ms, &none);
     /* Without memory for more buckets (the 65th client wants them) it goes on with those it has. */
     for (unsigned i = 0; i < 200; i++) {
         struct ip one = numbered(i);
         allocations_left = 1;
-        assert_true(client_limits_enter(limits, &one, &slots[i]));
+        assert_true(client_limits_enter(limits, now_ms, &one, &slots[i]));
     }
     for (unsigned i = 0; i < 200; i++) {
         struct ip one = numbered(i);
         struct client_bounds bound = {.connections = 1};
-        assert_int_equal(client_limits_judge(limits, &one, &bound, &is_told), CLIENT_HAS_TOO_MANY);
-        client_limits_leave(limits, &slots[i]);
+        assert_int_equal(client_limits_judge(limits, now_ms, &one, &bound, &is_told),
+                         CLIENT_HAS_TOO_MANY);
+        client_limits_leave(limits, now_ms, &slots[i]);
     }
 }
 
@@ -376,6 +410,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_rate_is_paid_by_who_gets_in, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_some_are_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_half_closed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_time_does_not_go_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_who_is_gone_is_forgotten, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_flood_of_addresses_is_bounded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_59_any_order, set_up, tear_down),

@@ -12,7 +12,8 @@
 static void test_59_room(void **state)
 {
     (void)state;
-    struct route_slots *list = NULL, *a = NULL, *b = NULL, *more = NULL;
+    struct route_slots_table list = ROUTE_SLOTS_TABLE_INIT;
+    struct route_slots *a = NULL, *b = NULL, *more = NULL;
     assert_int_equal(route_slots_take(&list, "a", 2, &a), 0);
     assert_int_equal(route_slots_take(&list, "b", 1, &b), 0);
     assert_int_equal(route_slots_take(&list, "a", 2, &more), 0);
@@ -25,15 +26,15 @@ static void test_59_room(void **state)
     route_slots_give(&list, a);
     route_slots_give(&list, a);
     route_slots_give(&list, NULL);
-    assert_ptr_equal(list, b);
+    assert_ptr_equal(list.first, b);
     assert_null(b->next);
     assert_int_equal(b->taken, 2);
     assert_int_equal(route_slots_take(&list, "a", 1, &a), 0);
     route_slots_give(&list, b);
     route_slots_give(&list, b);
-    assert_ptr_equal(list, a);
+    assert_ptr_equal(list.first, a);
     route_slots_give(&list, a);
-    assert_null(list);
+    assert_null(list.first);
 }
 
 int main(void)
