@@ -139,6 +139,8 @@ const struct option option_table[] = {
     {"reload-interval", OPTION_DURATION, COMMAND_SERVE | COMMAND_TUNNEL,
      START(service.reload_interval_ms), "TIME", "10s", 0, false,
      "between looks whether certificates and tokens have changed; 0: only on SIGHUP"},
+    {"workers", OPTION_NUMBER, COMMAND_SERVE, START(service.workers), "N", NULL, 1, false,
+     "threads, each with its share of the connections (default: one a core)"},
     {"max-connections", OPTION_NUMBER, SERVICES, START(service.max_connections), "N", NULL, 1,
      false, "at a time (default: what the descriptor limit allows)"},
     {"token-name", OPTION_NAME, COMMAND_TOKEN, LINE(token.name), "NAME", NULL, 0, true,

@@ -1,6 +1,7 @@
 #include "serve.h"
 
 #include "../service/notify.h"
+#include "cores.h"
 #include "log.h"
 #include "server.h"
 #include "site.h"
@@ -87,7 +88,10 @@ static int start(void *arg, struct loop *l, struct service **out, char *problem,
         status = server_listen(s->server, problem, problem_size);
     if (status == 0 && config->status.host[0] != '\0')
         status = status_open(l, s->server, &config->status, &s->status, problem, problem_size);
+    if (status == 0)
+        status = server_start_workers(s->server, problem, problem_size);
     if (status != 0) {
+        status_free(s->status);
         server_free(s->server);
         return status;
     }
@@ -110,6 +114,8 @@ int serve_run(struct settings *settings)
 
     if (settings->server.status.host[0] != '\0')
         settings->service.also_descriptors = STATUS_DESCRIPTORS;
+    if (settings->service.workers == 0)
+        settings->service.workers = cores_available();
     int status = service_run(&program, &s, &settings->service);
 
     return s.is_misconfigured ? EX_CONFIG : status;
@@ -117,7 +123,7 @@ int serve_run(struct settings *settings)
 
 int serve_check(struct settings *settings)
 {
-    struct backend_pool pool = {0};
+    struct backend_pool pool = BACKEND_POOL_INIT;
     char problem[OPTIONS_PROBLEM_MAX];
     struct site *site;
     struct text t;

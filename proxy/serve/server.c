@@ -3,111 +3,29 @@
 #include "../option_find.h"
 #include "../option_print.h"
 #include "../options_settle.h"
-#include "../service/access_log.h"
+#include "../service/crew.h"
 #include "../service/tls_files.h"
 #include "log.h"
-#include "session_limits.h"
+#include "route_slots.h"
 #include "site.h"
-#include "status/counters.h"
-#include "ws_handshake.h"
+#include "worker.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
 
 struct server {
-    struct session_host host;
-    struct service *service;
-    struct openings openings;
+    struct loop *loop;
     struct settings *settings; /* held: those of the start, which the service lives by */
+    struct worker *workers;    /* the first in `loop`, each other one in a loop of its own */
+    unsigned worker_count;     /* those that have been set up */
+    struct crew *crew;         /* of the others: NULL before it is the service's, and behind it */
     struct backend_pool pool;
+    struct route_slots_table route_slots;
+    struct client_limits *clients;
     struct file_watch *files; /* that the site was read from */
     struct server_reading reading;
-};
-
-static struct service_session *start_session(void *owner, struct duplex *client,
-                                             const struct service_arrival *arrival)
-{
-    struct server *s = owner;
-    struct session *session = session_new(&s->host, client, arrival);
-
-    return session == NULL ? NULL : &session->base;
-}
-
-/* Says why if it can: on a TLS port that would take a handshake. */
-static void dismiss(const struct server *s, uint64_t id, struct duplex *client,
-                    const struct service_arrival *arrival, const char *problem)
-{
-    char buffer[1024];
-    struct text t;
-    struct access_entry e = {.names = &access_log_serve, .conn = id, .client = arrival->name};
-    struct cause cause = {.what = CAUSE_LIMIT};
-    struct span span;
-
-    if (site_has_tls(s->host.site, arrival->at)) {
-        duplex_abort(client, cause);
-        access_log_refused(&e, 0, cause, problem);
-        return;
-    }
-    text_init(&t, buffer, sizeof(buffer));
-    ws_handshake_refuse(503, problem, &t);
-    span = (struct span){(uint8_t *)t.data, t.len};
-    duplex_write(client, &span, 1);
-    duplex_close(client);
-    access_log_refused(&e, 503, cause, problem);
-}
-
-static void count_dismissed(struct server *s, enum limit_kind limit)
-{
-    counter_add(&s->host.counters->loop.limits[limit], 1);
-    counter_add(&counters_route(s->host.counters, NULL)->handshakes[CAUSE_LIMIT], 1);
-}
-
-static void turn_away(void *owner, uint64_t id, struct duplex *client,
-                      const struct service_arrival *arrival)
-{
-    struct server *s = owner;
-
-    count_dismissed(s, LIMIT_CONNECTIONS);
-    dismiss(s, id, client, arrival, "too many connections");
-}
-
-/* Who is not known yet is judged when it is (session.c). */
-static bool admit(void *owner, uint64_t id, struct duplex *client,
-                  const struct service_arrival *arrival)
-{
-    struct server *s = owner;
-    struct session_limit limit;
-
-    if (!session_limits_know_client(&s->host, arrival) ||
-        session_limits_admit(&s->host, &arrival->peer.ip, &limit))
-        return true;
-    count_dismissed(s, limit.kind);
-    if (limit.is_told)
-        dismiss(s, id, client, arrival, limit.problem);
-    else
-        duplex_abort(client, (struct cause){.what = CAUSE_LIMIT});
-    return false;
-}
-
-static const char *form(void *owner, const struct listen_address *at)
-{
-    const struct server *s = owner;
-    bool has_tls = site_has_tls(s->host.site, at);
-
-    if (at->has_header)
-        return has_tls ? "proxy+wss" : "proxy+ws";
-    return has_tls ? "wss" : "ws";
-}
-
-static const struct service_handler handler = {
-    .start = start_session,
-    .turn_away = turn_away,
-    .admit = admit,
-    .form = form,
-    .drain = session_drain,
-    .abort = session_abort,
-    .far_key = "backend",
 };
 
 /* ---- reading ---- */
@@ -128,7 +46,7 @@ static int watch_route(struct file_watch *w, const struct route_settings *route)
 static struct file_watch *watch(struct server *s, const struct settings *settings)
 {
     const struct server_config *server = &settings->server;
-    struct file_watch *w = file_watch_new(loop_scheduler(s->host.loop),
+    struct file_watch *w = file_watch_new(loop_scheduler(s->loop),
                                           s->settings->service.reload_interval_ms, refresh, s);
 
     if (w == NULL)
@@ -144,15 +62,15 @@ static struct file_watch *watch(struct server *s, const struct settings *setting
     return NULL;
 }
 
-/* A new site is in use. Its routes are counted from now on, also those that nobody takes. */
+/* A new site is in use; it is ours no more. */
 static void adopt(struct server *s, struct site *site)
 {
     struct timespec now;
 
-    site_release(s->host.site);
-    s->host.site = site;
-    for (size_t i = 0; i < site->route_count; i++)
-        counters_route(s->host.counters, site->routes[i].name);
+    worker_adopt(&s->workers[0], site);
+    for (unsigned i = 1; i < s->worker_count; i++)
+        worker_send(&s->workers[i], site);
+    site_release(site);
     clock_gettime(CLOCK_REALTIME, &now);
     s->reading.good_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
@@ -178,6 +96,21 @@ static int take(struct server *s, struct settings *settings, struct text *proble
     return 0;
 }
 
+/* All but the first wait for server_listen. */
+static int set_up_first(struct server *s, const struct server_observer *observer)
+{
+    struct session_host host = {
+        .service = &s->settings->service, .clients = s->clients, .route_slots = &s->route_slots};
+
+    if (s->workers == NULL || s->clients == NULL)
+        return -ENOMEM;
+    if (observer != NULL)
+        host.observer = *observer;
+    s->worker_count = 1;
+    return worker_init(&s->workers[0], &host, s->loop, s->settings->server.max_handshakes,
+                       (unsigned)s->settings->service.workers);
+}
+
 int server_new(struct loop *l, struct settings *settings, const struct server_observer *observer,
                struct server **out, struct text *problem)
 {
@@ -187,17 +120,16 @@ int server_new(struct loop *l, struct settings *settings, const struct server_ob
         text_add(problem, "out of memory");
         return -ENOMEM;
     }
+    if (settings->service.workers == 0)
+        settings->service.workers = 1;
+    s->loop = l;
     s->settings = options_hold(settings);
-    s->host.loop = l;
-    s->host.service = &s->settings->service;
-    s->host.openings = &s->openings;
-    openings_init(&s->openings, s->settings->server.max_handshakes);
-    if (observer != NULL)
-        s->host.observer = *observer;
-    s->host.counters = counters_new();
-    s->host.clients = client_limits_new(loop_scheduler(l));
-    int status = -ENOMEM;
-    if (s->host.counters == NULL || s->host.clients == NULL)
+    s->pool = (struct backend_pool)BACKEND_POOL_INIT;
+    s->route_slots = (struct route_slots_table)ROUTE_SLOTS_TABLE_INIT;
+    s->clients = client_limits_new();
+    s->workers = calloc(settings->service.workers, sizeof(*s->workers));
+    int status = set_up_first(s, observer);
+    if (status != 0)
         text_add(problem, "out of memory");
     else
         status = take(s, settings, problem);
@@ -219,10 +151,74 @@ static const char *far_name(const struct site *site)
                                                                          : NULL;
 }
 
+/* One more, in a loop of its own, which the crew frees. */
+static int add_worker(struct server *s, char *problem, size_t problem_size)
+{
+    struct worker *first = &s->workers[0], *w = &s->workers[s->worker_count];
+    struct loop *l = loop_new();
+    struct text t;
+
+    text_init(&t, problem, problem_size);
+    if (l == NULL) {
+        text_add(&t, "no event loop: out of memory or descriptors");
+        return -ENOMEM;
+    }
+    s->worker_count++;
+    int status = worker_init(w, &first->host, l, s->settings->server.max_handshakes,
+                             (unsigned)s->settings->service.workers);
+    if (status != 0)
+        text_add(&t, "out of memory");
+    else
+        status = service_open_beside(first->service, l, w, &w->service, problem, problem_size);
+    if (status != 0) {
+        loop_free(l);
+        return status;
+    }
+    worker_adopt(w, first->host.site);
+    crew_add(s->crew, l, w->service);
+    return 0;
+}
+
+static int add_workers(struct server *s, unsigned count, char *problem, size_t problem_size)
+{
+    struct text t;
+    int status = 0;
+
+    text_init(&t, problem, problem_size);
+    s->crew = crew_new(s->loop, count - 1);
+    if (s->crew == NULL) {
+        text_add(&t, "out of memory");
+        return -ENOMEM;
+    }
+    service_lead(s->workers[0].service, s->crew);
+    while (status == 0 && s->worker_count < count)
+        status = add_worker(s, problem, problem_size);
+    return status;
+}
+
 int server_listen(struct server *s, char *problem, size_t problem_size)
 {
-    return service_open(s->host.loop, s->host.service, &handler, s, far_name(s->host.site),
-                        &s->service, problem, problem_size);
+    struct worker *first = &s->workers[0];
+    unsigned count = (unsigned)s->settings->service.workers;
+    int status = service_open(s->loop, first->host.service, &worker_handler, first,
+                              far_name(first->host.site), &first->service, problem, problem_size);
+
+    if (status == 0 && count > 1)
+        status = add_workers(s, count, problem, problem_size);
+    if (status == 0)
+        service_announce(first->service);
+    return status;
+}
+
+int server_start_workers(struct server *s, char *problem, size_t problem_size)
+{
+    struct text t;
+    int status = s->crew == NULL ? 0 : crew_start(s->crew);
+
+    text_init(&t, problem, problem_size);
+    if (status != 0)
+        text_addf(&t, "--workers %u: no more threads to be had", s->worker_count);
+    return status;
 }
 
 /* ---- reading again ---- */
@@ -235,7 +231,7 @@ static void note_reload(struct server *s, int status, const char *problem)
     log_begin(&r, status == 0 ? LOG_INFO : LOG_ERROR, status == 0 ? "reloaded" : "not reloaded");
     log_str(&r, "config", s->settings->config_file);
     if (status == 0)
-        log_num(&r, "routes", s->host.site->route_count);
+        log_num(&r, "routes", server_site(s)->route_count);
     else
         log_str(&r, "detail", problem);
     log_end(&r);
@@ -250,7 +246,7 @@ static void refresh(void *arg)
     struct text t;
 
     text_init(&t, problem, sizeof(problem));
-    int status = site_new(s->host.site->settings, &s->pool, &fresh, &t);
+    int status = site_new(server_site(s)->settings, &s->pool, &fresh, &t);
     if (status == 0)
         adopt(s, fresh);
     note_reload(s, status, problem);
@@ -314,22 +310,28 @@ void server_reload(struct server *s)
 
 void server_show_pages(struct server *s, const struct page_set *pages)
 {
-    s->host.pages = pages;
+    s->workers[0].host.pages = pages;
 }
 
 struct service *server_service(const struct server *s)
 {
-    return s->service;
+    return s->workers[0].service;
 }
 
-struct counters *server_counters(const struct server *s)
+unsigned server_worker_count(const struct server *s)
 {
-    return s->host.counters;
+    return s->worker_count;
+}
+
+struct worker *server_worker(const struct server *s, unsigned index)
+{
+    assert(index < s->worker_count);
+    return &s->workers[index];
 }
 
 const struct site *server_site(const struct server *s)
 {
-    return s->host.site;
+    return s->workers[0].host.site;
 }
 
 const struct server_reading *server_reading(const struct server *s)
@@ -337,20 +339,17 @@ const struct server_reading *server_reading(const struct server *s)
     return &s->reading;
 }
 
-uint64_t server_handshaking(const struct server *s)
-{
-    return s->openings.fresh.count + s->openings.answered.count;
-}
-
 void server_free(struct server *s)
 {
     if (s == NULL)
         return;
-    service_free(s->service);
+    if (s->worker_count > 0)
+        service_free(s->workers[0].service); /* with those that follow it, and their loops */
     file_watch_free(s->files);
-    client_limits_free(s->host.clients);
-    site_release(s->host.site);
+    for (unsigned i = 0; i < s->worker_count; i++)
+        worker_clear(&s->workers[i]);
+    client_limits_free(s->clients);
     options_release(s->settings);
-    counters_free(s->host.counters);
+    free(s->workers);
     free(s);
 }

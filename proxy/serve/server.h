@@ -1,15 +1,17 @@
-/* The server: a service whose sessions are WebSocket clients, each bridged to the backend. */
+/* The server: services whose sessions are WebSocket clients, each bridged to the backend, in as
+ * many loops as there are workers. What it does itself, reading and reloading, it does in the
+ * first. */
 #ifndef TIDEGATE_SERVER_H
 #define TIDEGATE_SERVER_H
 
 #include "../service/service.h"
 #include "config.h"
 
-struct counters;
 struct page_set;
 struct server;
 struct settings;
 struct site;
+struct worker;
 
 /* For who wants to watch. All members may be NULL. */
 struct server_observer {
@@ -23,16 +25,23 @@ struct server_observer {
 int server_new(struct loop *l, struct settings *settings, const struct server_observer *observer,
                struct server **out, struct text *problem);
 
-/* Listens as service_open does, once. 0, or a negative errno and one line for people. */
+/* Listens as service_open does, once, for all workers. 0, or a negative errno and one line for
+ * people. */
 int server_listen(struct server *s, char *problem, size_t problem_size);
+
+/* After that, and before the loop runs: starts the threads of all workers but the first. 0, or a
+ * negative errno and one line for people. */
+int server_start_workers(struct server *s, char *problem, size_t problem_size);
 
 /* Before server_listen: shows these (page.h) to who asks for them. They stay the caller's. */
 void server_show_pages(struct server *s, const struct page_set *pages);
 
+/* That of the first worker, which the others follow. */
 struct service *server_service(const struct server *s);
 
-/* What it counts: those of its loop. */
-struct counters *server_counters(const struct server *s);
+/* They stay where they are from server_listen on (worker.h). */
+unsigned server_worker_count(const struct server *s);
+struct worker *server_worker(const struct server *s, unsigned index);
 
 /* The current one, which a reload replaces: not to be kept beyond a turn of the loop. */
 const struct site *server_site(const struct server *s);
@@ -44,9 +53,6 @@ struct server_reading {
 };
 
 const struct server_reading *server_reading(const struct server *s);
-
-/* Connections without an answer to their request. */
-uint64_t server_handshaking(const struct server *s);
 
 /* Reads everything again (the configuration file, and the files that the settings name), for
  * connections that come from now on; those that are there keep what they came with. Says in the log

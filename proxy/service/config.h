@@ -20,6 +20,7 @@ struct service_config {
     struct listen_list listen;
     uint64_t max_connections;  /* 0: not given; service_open wants it set */
     uint64_t also_descriptors; /* needed for other things than connections */
+    uint64_t workers;          /* loops, each in a thread of its own; 0: one */
     uint64_t drain_delay_ms, drain_timeout_ms;
     uint64_t reload_interval_ms; /* between two looks at the files that TLS needs; 0: none */
     uint64_t connect_timeout_ms;

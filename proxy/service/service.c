@@ -1,11 +1,13 @@
 #include "service.h"
 
+#include "crew.h"
 #include "listener.h"
 #include "log.h"
 #include "text.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #define EXTRA_LEAST   4 /* connections above the limit that are being told so, at a time */
@@ -23,6 +25,12 @@ struct entrance {
     struct listener *listener;
 };
 
+/* What those have in common that follow one. */
+struct slots {
+    _Atomic uint64_t free_descriptors; /* two for each connection */
+    _Atomic uint64_t last_id;
+};
+
 struct service {
     struct loop *loop;
     const struct service_config *config;
@@ -32,9 +40,10 @@ struct service {
     struct entrance entrances[SERVICE_LISTEN_MAX];
     unsigned entrance_count;
     struct service_session *first;
-    uint64_t connections; /* sessions in the list */
-    uint64_t last_id;
-    uint64_t free_descriptors; /* two for each connection */
+    _Atomic uint64_t connections;   /* sessions in the list */
+    uint64_t descriptors;           /* of its connections */
+    struct slots own_slots, *slots; /* the latter those of its leader */
+    struct crew *crew;              /* NULL: nobody follows it */
     unsigned extra, extra_max;
     bool is_paused;
     enum phase phase;
@@ -49,19 +58,38 @@ static bool is_accepting(const struct service *s)
     return s->phase == PHASE_SERVING || s->phase == PHASE_LEAVING;
 }
 
-static bool is_full(const struct service *s)
-{
-    return s->free_descriptors < 2;
-}
-
 /* ---- slots ---- */
 
-/* They use spare descriptors (fd_limit.c), of which there are fewer where connections are few. */
-static unsigned extra_for(uint64_t max_connections)
+static bool is_full(const struct service *s)
 {
-    uint64_t extra = max_connections / 6;
+    return s->slots->free_descriptors < 2;
+}
 
-    return extra < EXTRA_LEAST ? EXTRA_LEAST : extra > EXTRA_MOST ? EXTRA_MOST : (unsigned)extra;
+/* Descriptors for both ends of a connection. False: there is no room. */
+static bool take_slot(struct service *s)
+{
+    if (atomic_fetch_sub(&s->slots->free_descriptors, 2) - 2 > UINT64_MAX / 2) {
+        s->slots->free_descriptors += 2;
+        return false;
+    }
+    s->descriptors += 2;
+    return true;
+}
+
+static void give_descriptor(struct service *s)
+{
+    s->descriptors--;
+    s->slots->free_descriptors++;
+}
+
+/* They use spare descriptors (fd_limit.c), of which there are fewer where connections are few. */
+static unsigned extra_for(const struct service_config *config)
+{
+    uint64_t extra = config->max_connections / 6;
+    uint64_t workers = config->workers > 1 ? config->workers : 1;
+
+    extra = extra < EXTRA_LEAST ? EXTRA_LEAST : extra > EXTRA_MOST ? EXTRA_MOST : extra;
+    return extra > workers ? (unsigned)(extra / workers) : 1;
 }
 
 static void pause_if_overrun(struct service *s)
@@ -86,25 +114,33 @@ static void tell_drained(struct service *s)
 {
     void (*fn)(void *arg) = s->on_drained;
 
+    if (s->crew != NULL && !crew_is_drained(s->crew) && s->phase != PHASE_CUT)
+        return;
     s->on_drained = NULL;
     if (fn != NULL)
         fn(s->on_drained_arg);
+    if (s->crew != NULL)
+        crew_dismiss(s->crew);
+}
+
+static bool is_empty(const struct service *s)
+{
+    return s->connections == 0 && s->extra == 0 && s->descriptors == 0;
 }
 
 static void tell_if_drained(struct service *s)
 {
-    bool is_empty = s->connections == 0 && s->extra == 0 &&
-                    s->free_descriptors == s->config->max_connections * 2;
-
-    if (is_empty && !is_accepting(s))
-        tell_drained(s);
+    if (is_accepting(s) || !is_empty(s))
+        return;
+    deadline_clear(loop_scheduler(s->loop), &s->patience);
+    tell_drained(s);
 }
 
 static void on_descriptor_released(void *arg)
 {
     struct service *s = arg;
 
-    s->free_descriptors++;
+    give_descriptor(s);
     resume_if_room(s);
     tell_if_drained(s);
 }
@@ -120,13 +156,13 @@ static void on_extra_released(void *arg)
 
 /* ---- accepting ---- */
 
-static void add_session(struct service *s, struct duplex *near,
+static void add_session(struct service *s, uint64_t id, struct duplex *near,
                         const struct service_arrival *arrival)
 {
     struct service_session *session = s->handler->start(s->owner, near, arrival);
 
     if (session == NULL) {
-        s->free_descriptors++; /* the far end's */
+        give_descriptor(s); /* the far end's */
         duplex_abort(near, (struct cause){.what = CAUSE_NO_MEMORY});
         log_line(LOG_ERROR, "out of memory: connection refused");
         return;
@@ -134,7 +170,7 @@ static void add_session(struct service *s, struct duplex *near,
     *session = (struct service_session){
         .next = s->first,
         .service = s,
-        .id = ++s->last_id,
+        .id = id,
         .started_ms = loop_now_ms(s->loop),
     };
     if (s->first != NULL)
@@ -143,12 +179,10 @@ static void add_session(struct service *s, struct duplex *near,
     s->connections++;
 }
 
-static bool admits(struct service *s, struct duplex *near, const struct service_arrival *arrival)
+static bool admits(const struct service *s, uint64_t id, struct duplex *near,
+                   const struct service_arrival *arrival)
 {
-    if (s->handler->admit == NULL || s->handler->admit(s->owner, s->last_id + 1, near, arrival))
-        return true;
-    s->last_id++;
-    return false;
+    return s->handler->admit == NULL || s->handler->admit(s->owner, id, near, arrival);
 }
 
 static void on_accept(void *owner, int fd, bool is_unix)
@@ -166,17 +200,19 @@ static void on_accept(void *owner, int fd, bool is_unix)
     arrival.has_peer = listener_peer(entrance->listener, &arrival.peer);
     if (near == NULL) {
         log_line(LOG_ERROR, "out of memory: connection refused");
-    } else if (is_full(s)) {
+        return;
+    }
+    uint64_t id = ++s->slots->last_id;
+    if (!take_slot(s)) {
         s->extra++;
         stream_on_release(near, on_extra_released, s);
-        s->handler->turn_away(s->owner, ++s->last_id, near, &arrival);
+        s->handler->turn_away(s->owner, id, near, &arrival);
     } else {
-        s->free_descriptors--;
         stream_on_release(near, on_descriptor_released, s);
-        if (admits(s, near, &arrival)) {
-            s->free_descriptors--;
-            add_session(s, near, &arrival);
-        }
+        if (admits(s, id, near, &arrival))
+            add_session(s, id, near, &arrival);
+        else
+            give_descriptor(s); /* the far end's */
     }
     pause_if_overrun(s);
 }
@@ -276,12 +312,12 @@ static void on_patience_over(struct deadline *d)
 
     switch (s->phase) {
     case PHASE_LEAVING:
-        begin_drain(s);
         wait_for(s, s->config->drain_timeout_ms);
+        begin_drain(s);
         return;
     case PHASE_DRAINING:
-        begin_flush(s);
         wait_for(s, FLUSH_MS);
+        begin_flush(s);
         return;
     case PHASE_SERVING:
     case PHASE_FLUSHING:
@@ -299,8 +335,13 @@ static void log_draining(const struct service *s, uint64_t delay_ms)
 
     log_begin(&r, LOG_INFO, "draining");
     log_num(&r, "delay_ms", delay_ms);
-    log_num(&r, "connections", s->connections);
+    log_num(&r, "connections", service_connections(s));
     log_end(&r);
+}
+
+static bool is_follower(const struct service *s)
+{
+    return s->slots != &s->own_slots;
 }
 
 void service_drain(struct service *s, bool is_delayed)
@@ -309,7 +350,10 @@ void service_drain(struct service *s, bool is_delayed)
 
     if (s->phase != PHASE_SERVING)
         return;
-    log_draining(s, delay_ms);
+    if (!is_follower(s))
+        log_draining(s, delay_ms);
+    if (s->crew != NULL)
+        crew_drain(s->crew, is_delayed);
     s->phase = PHASE_LEAVING;
     if (delay_ms > 0)
         wait_for(s, delay_ms);
@@ -319,10 +363,14 @@ void service_drain(struct service *s, bool is_delayed)
 
 void service_stop(struct service *s)
 {
-    if (s->phase == PHASE_SERVING)
+    if (s->phase == PHASE_SERVING && !is_follower(s))
         log_draining(s, 0);
+    if (s->crew != NULL)
+        crew_stop(s->crew);
     if (is_accepting(s))
         begin_drain(s);
+    if (is_empty(s))
+        return;
     if (s->phase == PHASE_DRAINING)
         begin_flush(s);
     wait_for(s, 0);
@@ -341,7 +389,7 @@ bool service_is_ready(const struct service *s)
 
 uint64_t service_connections(const struct service *s)
 {
-    return s->connections;
+    return s->connections + (s->crew != NULL ? crew_connections(s->crew) : 0);
 }
 
 unsigned service_listeners(const struct service *s)
@@ -356,7 +404,23 @@ bool service_is_draining(const struct service *s)
 
 bool service_was_cut(const struct service *s)
 {
-    return s->phase == PHASE_CUT;
+    return s->phase == PHASE_CUT || (s->crew != NULL && crew_was_cut(s->crew));
+}
+
+void service_join(struct service *s)
+{
+    if (s->crew != NULL)
+        crew_join(s->crew);
+}
+
+bool service_is_looking_up(const struct service *s)
+{
+    return loop_is_looking_up(s->loop) || (s->crew != NULL && crew_is_looking_up(s->crew));
+}
+
+bool service_goes_round(struct service *s)
+{
+    return s->crew == NULL || crew_goes_round(s->crew);
 }
 
 /* ---- the beginning ---- */
@@ -373,9 +437,10 @@ static void log_listening(const struct service *s, unsigned index)
     log_end(&r);
 }
 
-int service_open(struct loop *l, const struct service_config *config,
-                 const struct service_handler *handler, void *owner, const char *far_name,
-                 struct service **out, char *problem, size_t problem_size)
+/* NULL, and `problem`, when out of memory. */
+static struct service *service_new(struct loop *l, const struct service_config *config,
+                                   const struct service_handler *handler, void *owner,
+                                   char *problem, size_t problem_size)
 {
     struct service *s = calloc(1, sizeof(*s));
     struct text t;
@@ -384,34 +449,88 @@ int service_open(struct loop *l, const struct service_config *config,
     text_init(&t, problem, problem_size);
     if (s == NULL) {
         text_add(&t, "out of memory");
-        return -ENOMEM;
+        return NULL;
     }
     s->loop = l;
     s->config = config;
     s->handler = handler;
     s->owner = owner;
-    s->far_name = far_name;
-    s->free_descriptors = config->max_connections * 2;
-    s->extra_max = extra_for(config->max_connections);
+    s->slots = &s->own_slots;
+    s->own_slots.free_descriptors = config->max_connections * 2;
+    s->extra_max = extra_for(config);
     deadline_init(&s->patience, on_patience_over);
+    return s;
+}
+
+int service_open(struct loop *l, const struct service_config *config,
+                 const struct service_handler *handler, void *owner, const char *far_name,
+                 struct service **out, char *problem, size_t problem_size)
+{
+    struct listener_options options = {.shares_port = config->workers > 1};
+    struct service *s = service_new(l, config, handler, owner, problem, problem_size);
+
+    if (s == NULL)
+        return -ENOMEM;
+    s->far_name = far_name;
     for (unsigned i = 0; i < config->listen.count; i++) {
-        static const struct listener_options options = {0};
         s->entrances[i].service = s;
         s->entrances[i].at = &config->listen.items[i];
         int status =
             listener_open(l, &s->entrances[i].at->address, &options, on_accept, &s->entrances[i],
                           &s->entrances[i].listener, problem, problem_size);
         if (status < 0) {
-            close_listeners(s);
-            free(s);
+            service_free(s);
             return status;
         }
         s->entrance_count++;
     }
-    for (unsigned i = 0; i < s->entrance_count; i++)
-        log_listening(s, i);
     *out = s;
     return 0;
+}
+
+void service_announce(const struct service *s)
+{
+    for (unsigned i = 0; i < s->entrance_count; i++)
+        log_listening(s, i);
+}
+
+int service_open_beside(const struct service *leader, struct loop *l, void *owner,
+                        struct service **out, char *problem, size_t problem_size)
+{
+    struct service *s =
+        service_new(l, leader->config, leader->handler, owner, problem, problem_size);
+
+    if (s == NULL)
+        return -ENOMEM;
+    s->slots = leader->slots;
+    for (unsigned i = 0; i < leader->entrance_count; i++) {
+        s->entrances[i].service = s;
+        s->entrances[i].at = leader->entrances[i].at;
+        int status = listener_open_beside(leader->entrances[i].listener, l, &s->entrances[i],
+                                          &s->entrances[i].listener, problem, problem_size);
+        if (status < 0) {
+            service_free(s);
+            return status;
+        }
+        s->entrance_count++;
+    }
+    *out = s;
+    return 0;
+}
+
+static void on_crew_drained(void *arg)
+{
+    struct service *s = arg;
+
+    tell_if_drained(s);
+    if (crew_was_cut(s->crew))
+        loop_stop(s->loop);
+}
+
+void service_lead(struct service *s, struct crew *crew)
+{
+    s->crew = crew;
+    crew_on_drained(crew, on_crew_drained, s);
 }
 
 const char *service_address(const struct service *s, unsigned index)
@@ -425,6 +544,7 @@ void service_free(struct service *s)
     if (s == NULL)
         return;
     assert(s->first == NULL && s->walks == NULL && s->phase != PHASE_CUT);
+    crew_free(s->crew);
     close_listeners(s);
     deadline_clear(loop_scheduler(s->loop), &s->patience);
     free(s);

@@ -1,6 +1,7 @@
 /* What `serve` and `tunnel` have in common: listeners, a limit on connections, the list of
  * sessions, and a graceful end. What a session does with its connection is its handler's business.
- * Lives in one loop and may share it with others (the demo does).
+ * Lives in one loop and may share it with others (the demo does). It may have followers: the same
+ * service in further loops, each in a thread of its own (crew.h).
  *
  * Each connection has two ends: the near one, that was accepted, and the far one, that the session
  * connects. Connections are counted by their descriptors: each has one for either end reserved from
@@ -51,12 +52,25 @@ struct service_handler {
     const char *far_key; /* what its log records call the far end */
 };
 
-/* Listens, and logs msg=listening for each address. `config` (with max_connections set), `handler`
+/* Listens. `config` (with max_connections set), `handler`
  * and `far_name` (for the log) outlive the service. 0 and `*out`, or a negative errno and one line
  * for people. */
 int service_open(struct loop *l, const struct service_config *config,
                  const struct service_handler *handler, void *owner, const char *far_name,
                  struct service **out, char *problem, size_t problem_size);
+
+/* The same for another loop, with the same limit on all connections, and addresses of the same
+ * (listener_open_beside): `leader` was opened with a configuration that has several workers. What
+ * is called here for the leader goes for all that follow it, too (crew.h). */
+int service_open_beside(const struct service *leader, struct loop *l, void *owner,
+                        struct service **out, char *problem, size_t problem_size);
+
+/* Those that follow it. To be called once, before its loop runs; the service frees it. */
+struct crew;
+void service_lead(struct service *s, struct crew *crew);
+
+/* Logs msg=listening for each address: who waits for that may connect. */
+void service_announce(const struct service *s);
 
 /* "address:port", as it is bound, of listener `index`. */
 const char *service_address(const struct service *s, unsigned index);
@@ -81,15 +95,17 @@ bool service_is_draining(const struct service *s);
 /* Whether new connections are welcome: from service_open to the beginning of a drain. */
 bool service_is_ready(const struct service *s);
 
+/* In all loops. From any thread. */
 uint64_t service_connections(const struct service *s);
 unsigned service_listeners(const struct service *s); /* 0 once they are closed */
 
-/* Calls `fn` once, from the loop, when a drain is over: all connections have gone and their
- * descriptors are closed, or the loop is being stopped with some left (service_was_cut). */
+/* Calls `fn` once, from the loop, when a drain is over, that of the followers, too: all connections
+ * have gone and their descriptors are closed, or the loops are being stopped with some left
+ * (service_was_cut). */
 void service_on_drained(struct service *s, void (*fn)(void *arg), void *arg);
 
-/* A walk over all sessions that takes as many turns as it wants: those that end meanwhile are left
- * out, those that begin, too. */
+/* A walk over all sessions of its own loop that takes as many turns as it wants: those that end
+ * meanwhile are left out, those that begin, too. */
 struct service_walk {
     struct service *service;
     struct service_session *at;
@@ -101,7 +117,16 @@ struct service_session *service_walk_next(struct service_walk *w); /* NULL: that
 /* Before `w` goes, and the service. */
 void service_walk_end(struct service_walk *w);
 
-/* Whether the loop was stopped with connections left. Their streams are to be reset, and the
+/* After the loop has ended: waits for the threads of those that follow. */
+void service_join(struct service *s);
+
+/* After that: whether a thread looks up a name (loop.h). */
+bool service_is_looking_up(const struct service *s);
+
+/* Whether the loops of its followers have gone round since this was asked last. */
+bool service_goes_round(struct service *s);
+
+/* Whether a loop was stopped with connections left. Their streams are to be reset, and the
  * process is to exit: what is above them is still referred to by the loop's deadlines, so neither
  * service nor loop may be freed. */
 bool service_was_cut(const struct service *s);

@@ -70,11 +70,12 @@ static int run(const struct service_program *program, void *arg, struct loop *lo
     inherited_close_rest();
     supervised_begin(&r.supervised, r.service, loop_scheduler(loop));
     loop_run(loop);
+    service_join(r.service);
     supervised_end(&r.supervised);
     log_stopped();
     if (service_was_cut(r.service))
         loop_reset_streams(loop);
-    if (loop_is_looking_up(loop))
+    if (service_is_looking_up(r.service))
         _exit(EX_OK); /* see loop.h */
     if (service_was_cut(r.service))
         exit(EX_OK); /* the system takes it all back */
@@ -83,13 +84,24 @@ static int run(const struct service_program *program, void *arg, struct loop *lo
     return EX_OK;
 }
 
+/* A loop of libuv's has four of its own. */
+#define LOOP_DESCRIPTORS 4
+
+/* Those of further workers: their loops, and what they listen on. */
+static uint64_t also_descriptors(const struct service_config *config)
+{
+    uint64_t others = config->workers > 1 ? config->workers - 1 : 0;
+
+    return config->also_descriptors + others * (LOOP_DESCRIPTORS + config->listen.count);
+}
+
 int service_run(const struct service_program *program, void *arg, struct service_config *config)
 {
     char problem[PROBLEM_MAX];
     struct loop *loop;
 
     take_over();
-    if (fd_limit_prepare(&config->max_connections, config->also_descriptors, problem,
+    if (fd_limit_prepare(&config->max_connections, also_descriptors(config), problem,
                          sizeof(problem)) < 0)
         return fail(program, problem);
     loop = loop_new();

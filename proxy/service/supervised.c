@@ -80,7 +80,7 @@ static void on_tick(struct deadline *d)
 {
     struct supervised *s = container_of(d, struct supervised, tick);
 
-    if (notify_watchdog_ms() > 0)
+    if (notify_watchdog_ms() > 0 && service_goes_round(s->service))
         notify_send("WATCHDOG=1");
     if (s->is_stopping)
         ask_for_time();
@@ -88,8 +88,7 @@ static void on_tick(struct deadline *d)
     schedule(s);
 }
 
-void supervised_begin(struct supervised *s, const struct service *service,
-                      struct scheduler *scheduler)
+void supervised_begin(struct supervised *s, struct service *service, struct scheduler *scheduler)
 {
     *s = (struct supervised){
         .service = service, .scheduler = scheduler, .listeners = service_listeners(service)};

@@ -202,6 +202,7 @@ static int start(void *arg, struct loop *l, struct service **out, char *problem,
         file_watch_free(t->files);
         return status;
     }
+    service_announce(t->service);
     warn_of_unix_sockets(t->service);
     *out = t->service;
     return 0;

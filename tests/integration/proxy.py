@@ -138,12 +138,13 @@ class Program:
 
     def wait_idle(self, timeout: float = PATIENCE) -> None:
         """Until it holds no more descriptors than before its first connection: libuv opens /dev/null
-        with its first stream, for good."""
+        with the first stream of each worker, for good."""
 
         def is_idle() -> bool:
-            files = open_files(self.pid)
+            files = [name for name in open_files(self.pid) if name != "/dev/null"]
+            before = [name for name in self.idle_files if name != "/dev/null"]
             sockets = [name for name in files if name.startswith("socket:")]
-            return len(files) <= len(self.idle_files) + 1 and set(sockets) <= set(self.idle_files)
+            return len(files) <= len(before) and set(sockets) <= set(before)
 
         try:
             wait_until(is_idle, "descriptors", timeout)

@@ -25,12 +25,17 @@ over_ws = pytest.mark.over("ws")
 over_wss = pytest.mark.over("wss")
 over_both = pytest.mark.over("ws", "wss")
 
+# Of tests in which the order of what the proxy does with several connections, or a number of system calls, matters:
+# without it there are as many workers as by default, or as TIDEGATE_WORKERS says.
+one_worker = pytest.mark.one_worker
+
 
 class Rig:
     """What one test has started. finish() ends it all and checks that the proxies are clean."""
 
-    def __init__(self, scheme: str = "ws") -> None:
+    def __init__(self, scheme: str = "ws", has_one_worker: bool = False) -> None:
         """`scheme`: with "wss" every proxy has a certificate, and all that is dialled here trusts it."""
+        self.has_one_worker = has_one_worker
         self.scheme = scheme
         self.is_secure = scheme == "wss"
         self.directory = Path(tempfile.mkdtemp(prefix="tidegate-"))  # short: unix socket paths are
@@ -58,6 +63,8 @@ class Rig:
             flags = (*certificates().serve_flags(), *flags)
         if isinstance(backend, TlsBackend) and not {"--backend-ca", "--backend-insecure"} & set(flags):
             flags = (*flags, "--backend-ca", certificates().ca)
+        if self.has_one_worker:
+            flags = (*flags, "--workers", "1")
         self.proxies.append(Proxy(where, *flags, **options))
         return self.proxies[-1]
 
@@ -126,7 +133,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
-    r = Rig(getattr(request, "param", "ws"))
+    r = Rig(getattr(request, "param", "ws"), request.node.get_closest_marker("one_worker") is not None)
     try:
         yield r
     finally:

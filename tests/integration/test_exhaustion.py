@@ -10,7 +10,7 @@ import time
 import pytest
 from backend import answer_at_end, echo
 from proxy import Proxy
-from rig import Rig
+from rig import Rig, one_worker
 from support import KIB, cpu_seconds, dial, is_sanitized, reset, resident_bytes, wait_until
 from wsclient import CARRIERS, WsClient, open_ws, request
 
@@ -18,6 +18,7 @@ LIMIT = 64  # descriptors
 ROOM = 24  # connections that these allow: 16 are kept for other things
 
 
+@one_worker
 def test_58_out_of_descriptors(rig: Rig) -> None:
     """100 connections at 64 descriptors: alive, not spinning, not chatty, and well again afterwards."""
     backend = rig.backend("tcp", echo)

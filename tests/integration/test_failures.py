@@ -8,7 +8,7 @@ import time
 import pytest
 from backend import Backend
 from proxy import Proxy
-from rig import Rig, over_both, over_ws
+from rig import Rig, one_worker, over_both, over_ws
 from support import count_sockets, wait_until
 from wsclient import CARRIERS, WsClient, request
 
@@ -129,6 +129,7 @@ def end_abnormally(client: WsClient, how: str) -> None:
         client.collect()
 
 
+@one_worker
 @pytest.mark.parametrize("how", ["reset", "fin", "violation", "close"])
 def test_59_slots_return_after_abnormal_ends(rig: Rig, how: str) -> None:
     proxy, _ = limited(rig, 3)

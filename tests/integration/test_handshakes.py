@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from backend import echo
 from proxy import Proxy
-from rig import Rig, over_both, over_wss
+from rig import Rig, one_worker, over_both, over_wss
 from support import count_sockets, dial, open_files, reset, wait_until
 from tls import client_context
 from wsclient import PING, WsClient, frame, request
@@ -47,6 +47,7 @@ def stop(proxy: Proxy) -> None:
     wait_until(lambda: stat.read_text().rsplit(") ", 1)[1].startswith("T"), "stopped")
 
 
+@one_worker
 @over_wss
 def test_57_many_handshakes_do_not_keep_an_open_connection_waiting(rig: Rig) -> None:
     """The proxy finds a ping and 150 handshakes at once, the ping last. What it answers is put in order
@@ -108,6 +109,7 @@ def assert_told(client: WsClient) -> None:
     client.sock.close()
 
 
+@one_worker
 @over_both
 def test_57_silent_strangers_do_not_keep_good_clients_out(rig: Rig) -> None:
     """The oldest of them goes. Good clients count until their 101 only."""
@@ -129,6 +131,7 @@ def test_57_silent_strangers_do_not_keep_good_clients_out(rig: Rig) -> None:
         assert refused_names(rig, proxy) == expected
 
 
+@one_worker
 @pytest.mark.parametrize("how", ["refused", "reset", "end"])
 @over_both
 def test_57_who_has_left_does_not_count(rig: Rig, how: str) -> None:
@@ -149,6 +152,7 @@ def test_57_who_has_left_does_not_count(rig: Rig, how: str) -> None:
     assert silent.name not in refused_names(rig, proxy)
 
 
+@one_worker
 @over_wss
 def test_57_who_has_tls_already_is_told(rig: Rig) -> None:
     context = client_context()

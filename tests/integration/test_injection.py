@@ -11,7 +11,7 @@ from typing import IO
 import pytest
 from backend import answer_at_end, echo
 from injection import inject
-from rig import Rig, over_both, over_ws
+from rig import Rig, one_worker, over_both, over_ws
 from support import MIB, PATIENCE, cpu_seconds, default_binary, open_files, payload, sha256
 from wsclient import CARRIERS, HALF_CLOSE_CARRIERS, request
 
@@ -59,6 +59,7 @@ def test_58_accept_fails_three_times(rig: Rig, error: str) -> None:
     assert injection.count() == 3
 
 
+@one_worker
 @over_ws
 @pytest.mark.parametrize("error", ["ECONNABORTED", "EPROTO", "EINTR"])
 def test_58_accept_meets_lost_connections(rig: Rig, error: str) -> None:
@@ -75,6 +76,7 @@ def test_58_accept_meets_lost_connections(rig: Rig, error: str) -> None:
     assert not proxy.find("cannot accept")
 
 
+@one_worker
 @over_ws
 @pytest.mark.parametrize("carrier", CARRIERS)
 @pytest.mark.parametrize("error", ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"])

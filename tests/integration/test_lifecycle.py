@@ -181,10 +181,11 @@ def test_68_port_in_use() -> None:
 @pytest.mark.parametrize(
     ("limit", "flags", "words"),
     [
-        (17, (), "1 connection needs 18;"),
-        (63, ("--max-connections=24",), "24 connections need 64;"),
-        (78, ("--max-connections", "30"), "30 connections need 79;"),
-        (254, ("--max-connections", "96"), "96 connections need 255;"),
+        (17, ("--workers=1",), "1 connection needs 18;"),
+        (63, ("--workers=1", "--max-connections=24"), "24 connections need 64;"),
+        (78, ("--workers=1", "--max-connections", "30"), "30 connections need 79;"),
+        (254, ("--workers=1", "--max-connections", "96"), "96 connections need 255;"),
+        (73, ("--workers=3", "--max-connections=24"), "24 connections need 74;"),
     ],
 )
 def test_68_too_few_descriptors(rig: Rig, limit: int, flags: tuple[str, ...], words: str) -> None:

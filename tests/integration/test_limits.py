@@ -11,7 +11,7 @@ import pytest
 from backend import echo
 from config import serve, write
 from proxy import Program, Record
-from rig import Rig, over_both, over_ws
+from rig import Rig, one_worker, over_both, over_ws
 from support import dial, parse_address, payload, sha256, wait_until
 from wsclient import CARRIERS, HALF_CLOSE_CARRIERS, WsClient, request
 
@@ -93,6 +93,7 @@ def test_59_connections_of_a_client(rig: Rig) -> None:
     first.read_data(14)
 
 
+@one_worker
 @over_ws
 @pytest.mark.parametrize("how", ["reset", "fin", "violation", "close", "complete"])
 def test_59_room_returns_after_every_end(rig: Rig, how: str) -> None:

@@ -317,8 +317,7 @@ def test_46_client_resets_after_its_end(rig: Rig, carrier: str, kind: str) -> No
 def test_48_backend_resets_after_its_end(rig: Rig, carrier: str, kind: str) -> None:
     """A reset behind a FIN is no event (the kernel has nothing to read); the next write finds it."""
     case = Case(rig, carrier, kind)
-    case.backend.send(DOWN)
-    case.backend.finish()
+    case.backend.send_in_background(DOWN, then=case.backend.finish)
     case.client.read_until("fin")
     case.backend.reset()
     case.client.collect_in_background()

@@ -15,7 +15,7 @@ import pytest
 from backend import BackendConnection, echo
 from certificates import certificates
 from proxy import Proxy
-from rig import Rig, over_both, over_wss
+from rig import Rig, one_worker, over_both, over_wss
 from status import FLAGS, Status, watch, watched
 from support import KIB, MIB, payload, wait_until
 from wsclient import CARRIERS, HALF_CLOSE_CARRIERS, WsClient, request
@@ -359,6 +359,7 @@ def test_limits(rig: Rig) -> None:
     assert metrics.get("tidegate_handshakes_total", route="", result="limit") == 1
 
 
+@one_worker
 def test_limit_of_handshakes(rig: Rig) -> None:
     proxy, status = watched(rig, rig.backend(), "--max-handshakes", "1")
     silent = rig.dial(proxy)
@@ -418,6 +419,7 @@ def test_counters_outlive_a_reload(rig: Rig) -> None:
 # ---- the process ----
 
 
+@one_worker
 def test_process(rig: Rig) -> None:
     """What the kernel shows to anybody else, too."""
     proxy, status = watched(rig, rig.backend())

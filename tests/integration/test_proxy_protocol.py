@@ -31,7 +31,7 @@ from proxy_protocol import (
     v1,
     v2,
 )
-from rig import Rig, over_both, over_wss
+from rig import Rig, one_worker, over_both, over_wss
 from support import MIB, dial, payload, sha256
 from tls import TlsBackend, client_context
 from wsclient import WsClient, request
@@ -187,6 +187,7 @@ def test_silence_before_the_header(rig: Rig) -> None:
         assert record["detail"] == "the PROXY protocol header did not come in time"
 
 
+@one_worker
 def test_they_are_handshakes_under_way(rig: Rig) -> None:
     """The oldest makes room."""
     proxy = rig.proxy(rig.backend("tcp", echo), "--max-handshakes", "2", listen=LISTEN)

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from backend import echo
 from manager import handing_over
-from rig import Rig, over_both
+from rig import Rig, one_worker, over_both
 from status import FLAGS, Metrics, Status, read_reply, unchunk, watched
 from support import MIB, count_sockets, default_binary, dial, payload, reset, sha256, wait_until
 from wsclient import CARRIERS, WsClient
@@ -102,7 +102,7 @@ def test_descriptors_are_kept_for_it(rig: Rig) -> None:
         result = subprocess.run(
             [
                 *("prlimit", f"--nofile={limit}:{limit}", default_binary(), "serve", "--listen", "256.0.0.1:1"),
-                *("--backend", ":1", *flags, "--max-connections", "1"),
+                *("--backend", ":1", *flags, "--max-connections", "1", "--workers", "1"),
             ],
             capture_output=True,
             text=True,
@@ -116,6 +116,7 @@ def test_descriptors_are_kept_for_it(rig: Rig) -> None:
 # ---- connections ----
 
 
+@one_worker
 @over_both
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_connections(rig: Rig, carrier: str) -> None:

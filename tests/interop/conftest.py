@@ -18,5 +18,6 @@ __all__ = ["pytest_generate_tests", "rig"]
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "over(scheme...): ws, wss or both; see rig.py")
+    config.addinivalue_line("markers", "one_worker: see rig.py")
     if not os.access(default_binary(), os.X_OK):
         raise pytest.UsageError(f"{default_binary()}: no such program; build it, or set TIDEGATE")

@@ -3,6 +3,7 @@
 #include "../route.h"
 #include "../session_entry.h"
 #include "json.h"
+#include "worker_walk.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,8 +14,7 @@
 
 struct connections_body {
     struct status_body base;
-    struct loop *loop;
-    struct service_walk walk;
+    struct worker_walk walk;
     bool has_begun;
 };
 
@@ -58,12 +58,12 @@ static void add_way(struct text *t, const char *key, const struct relay_view *v,
               v->pauses[way]);
 }
 
-static void add_session(struct text *t, const struct connections_body *b, const struct session *s)
+static void add_session(struct text *t, const struct session *s)
 {
     struct relay_view v;
 
     text_addf(t, "{\"conn\":%" PRIu64 ",\"age_ms\":%" PRIu64 ",\"state\":\"%s\"", s->base.id,
-              loop_now_ms(b->loop) - s->base.started_ms, state_of(s));
+              loop_now_ms(s->host->loop) - s->base.started_ms, state_of(s));
     add_string(t, "client", session_client_name(s));
     if (session_has_asked(s)) {
         add_string(t, "route", s->route->name);
@@ -84,35 +84,41 @@ static bool next(struct status_body *base, struct text *out)
     struct connections_body *b = container_of(base, struct connections_body, base);
 
     for (unsigned i = 0; i < SESSIONS_A_TURN && out->size - out->len >= SESSION_MAX; i++) {
-        struct service_session *session = service_walk_next(&b->walk);
+        const struct session *session = worker_walk_next(&b->walk);
         if (session == NULL) {
+            if (worker_walk_go_on(&b->walk))
+                return false;
             text_add(out, b->has_begun ? "\n]\n" : "[]\n");
             return true;
         }
         text_add(out, b->has_begun ? ",\n" : "[\n");
         b->has_begun = true;
-        add_session(out, b, container_of(session, struct session, base));
+        add_session(out, session);
     }
     return false;
+}
+
+static struct loop *where(const struct status_body *base)
+{
+    return worker_walk_where(&container_of(base, const struct connections_body, base)->walk);
 }
 
 static void connections_body_free(struct status_body *base)
 {
     struct connections_body *b = container_of(base, struct connections_body, base);
 
-    service_walk_end(&b->walk);
+    worker_walk_end(&b->walk);
     free(b);
 }
 
-struct status_body *connections_body_new(struct loop *l, struct service *service)
+struct status_body *connections_body_new(struct server *server)
 {
-    static const struct status_body_ops ops = {next, connections_body_free};
+    static const struct status_body_ops ops = {next, where, connections_body_free};
     struct connections_body *b = calloc(1, sizeof(*b));
 
     if (b == NULL)
         return NULL;
     b->base.ops = &ops;
-    b->loop = l;
-    service_walk_begin(service, &b->walk);
+    worker_walk_begin(&b->walk, server);
     return &b->base;
 }

@@ -1,7 +1,7 @@
 #include "metrics_body.h"
 
-#include "../server.h"
-#include "../session.h"
+#include "../worker.h"
+#include "worker_walk.h"
 
 #include <stdlib.h>
 
@@ -12,50 +12,47 @@ _Static_assert(STATUS_HTTP_PIECE >= EXPOSITION_PIECE, "a piece fits");
 struct metrics_body {
     struct status_body base;
     struct server *server;
-    struct service_walk walk;
-    bool is_walking;
-    const struct counters *block; /* of the one loop there is */
+    struct worker_walk walk;
     struct exposition exposition;
+    const struct counters *blocks[]; /* of all workers */
 };
 
-static void count_sessions(struct metrics_body *b)
+/* Brings the counters of one worker up to date, in its thread. */
+static void count(struct metrics_body *b)
 {
+    struct worker *w = server_worker(b->server, b->walk.index);
+
     for (unsigned i = 0; i < SESSIONS_A_TURN; i++) {
-        struct service_session *session = service_walk_next(&b->walk);
+        struct session *session = worker_walk_next(&b->walk);
         if (session == NULL) {
-            service_walk_end(&b->walk);
-            b->is_walking = false;
+            worker_count_handshaking(w);
+            worker_walk_go_on(&b->walk);
             return;
         }
-        session_count_live(container_of(session, struct session, base));
+        session_count_live(session);
     }
 }
 
-static void count_handshaking(const struct metrics_body *b)
+static struct loop *where(const struct status_body *base)
 {
-    uint64_t *gauge = &server_counters(b->server)->loop.handshaking;
-
-    counter_add(gauge, server_handshaking(b->server) - *gauge);
+    return worker_walk_where(&container_of(base, const struct metrics_body, base)->walk);
 }
 
 static bool next(struct status_body *base, struct text *out)
 {
     struct metrics_body *b = container_of(base, struct metrics_body, base);
 
-    if (b->is_walking) {
-        count_sessions(b);
-        return false;
-    }
-    count_handshaking(b);
-    return exposition_next(&b->exposition, out);
+    if (where(base) == NULL)
+        return exposition_next(&b->exposition, out);
+    count(b);
+    return false;
 }
 
 static void metrics_body_free(struct status_body *base)
 {
     struct metrics_body *b = container_of(base, struct metrics_body, base);
 
-    if (b->is_walking)
-        service_walk_end(&b->walk);
+    worker_walk_end(&b->walk);
     free(b);
 }
 
@@ -63,16 +60,17 @@ struct status_body *metrics_body_new(struct server *server,
                                      void (*look)(void *owner, struct exposition_state *out),
                                      void *owner)
 {
-    static const struct status_body_ops ops = {next, metrics_body_free};
-    struct metrics_body *b = calloc(1, sizeof(*b));
+    static const struct status_body_ops ops = {next, where, metrics_body_free};
+    unsigned worker_count = server_worker_count(server);
+    struct metrics_body *b = calloc(1, sizeof(*b) + worker_count * sizeof(b->blocks[0]));
 
     if (b == NULL)
         return NULL;
     b->base.ops = &ops;
     b->server = server;
-    b->block = server_counters(server);
-    b->is_walking = true;
-    service_walk_begin(server_service(server), &b->walk);
-    exposition_init(&b->exposition, &b->block, 1, look, owner);
+    for (unsigned i = 0; i < worker_count; i++)
+        b->blocks[i] = server_worker(server, i)->host.counters;
+    worker_walk_begin(&b->walk, server);
+    exposition_init(&b->exposition, b->blocks, worker_count, look, owner);
     return &b->base;
 }

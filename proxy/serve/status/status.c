@@ -1,10 +1,9 @@
 #include "status.h"
 
 #include "../server.h"
-#include "../session.h"
 #include "../site.h"
+#include "../worker.h"
 #include "connections_body.h"
-#include "counters.h"
 #include "crypto.h"
 #include "log.h"
 #include "metric.h"
@@ -17,14 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LAG_MS 500 /* between two looks at how late a timer comes */
-
 struct status {
     struct loop *loop;
     struct server *server;
     struct status_http *http; /* NULL once closed */
-    struct deadline lag;
-    uint64_t lag_due_ms;
     uint64_t process_started_ms;
 };
 
@@ -49,21 +44,6 @@ static void look(void *owner, struct exposition_state *out)
         .tls = site->tls,
         .pairs = site->settings->server.tls.pairs,
     };
-}
-
-static void set_lag(struct status *s)
-{
-    s->lag_due_ms = loop_scheduler(s->loop)->now_ms + LAG_MS;
-    deadline_set(loop_scheduler(s->loop), &s->lag, LAG_MS);
-}
-
-static void on_lag(struct deadline *d)
-{
-    struct status *s = container_of(d, struct status, lag);
-    uint64_t late_ms = loop_scheduler(s->loop)->now_ms - s->lag_due_ms;
-
-    histogram_add(&server_counters(s->server)->loop.lag, &counters_scale_lag, late_ms);
-    set_lag(s);
 }
 
 /* ---- the pages ---- */
@@ -98,7 +78,7 @@ static void answer(void *owner, const char *path, size_t len, struct status_answ
     else if (is_path(path, len, "/metrics"))
         say_body(out, metrics_body_new(s->server, look, s), METRIC_TYPE);
     else if (is_path(path, len, "/connections"))
-        say_body(out, connections_body_new(s->loop, server_service(s->server)), "application/json");
+        say_body(out, connections_body_new(s->server), "application/json");
     else
         say_text(out, 404, "/livez, /readyz, /metrics or /connections\n");
 }
@@ -107,7 +87,7 @@ static void answer(void *owner, const char *path, size_t len, struct status_answ
 
 static void close_http(struct status *s)
 {
-    deadline_clear(loop_scheduler(s->loop), &s->lag);
+    lag_end(&server_worker(s->server, 0)->lag);
     status_http_close(s->http);
     s->http = NULL;
 }
@@ -138,8 +118,10 @@ int status_open(struct loop *l, struct server *server, const struct address *whe
         free(s);
         return status;
     }
-    deadline_init(&s->lag, on_lag);
-    set_lag(s);
+    for (unsigned i = 0; i < server_worker_count(server); i++) {
+        struct worker *w = server_worker(server, i);
+        lag_begin(&w->lag, loop_scheduler(w->host.loop), w->host.counters);
+    }
     service_on_drained(server_service(server), on_drained, s);
     log_begin(&r, LOG_INFO, "status");
     log_str(&r, "address", status_http_name(s->http));

@@ -1,5 +1,5 @@
-/* The status port of a server: whether it lives and is ready, its metrics, its connections. One
- * loop, that of the server. docs/metrics.md is what it answers. */
+/* The status port of a server: whether it lives and is ready, its metrics, its connections. In
+ * the first loop of the server, before the others run. docs/metrics.md is what it answers. */
 #ifndef TIDEGATE_STATUS_H
 #define TIDEGATE_STATUS_H
 

@@ -29,6 +29,7 @@ struct status_http {
 /* One connection: a request, an answer. */
 struct exchange {
     struct status_http *http;
+    struct loop *loop; /* that of `http`, which may be gone first */
     struct exchange *next, **link;
     struct duplex *client;
     struct ws_head *head;     /* NULL once it has asked */
@@ -36,16 +37,56 @@ struct exchange {
     struct deadline patience;
     struct task step;
     uint64_t started_ms;
+    struct loop_call go, back; /* to where the next piece is made, and from there */
+    struct text data;          /* in `piece` */
+    bool is_last;
+    bool is_away;    /* body and piece belong to another thread */
+    bool is_dropped; /* over, but for its body */
+    bool frees_body; /* when it is away next */
     bool is_chunked, is_full;
     char piece[STATUS_HTTP_PIECE];
 };
 
 static struct scheduler *scheduler_of(const struct exchange *x)
 {
-    return loop_scheduler(x->http->loop);
+    return loop_scheduler(x->loop);
 }
 
 /* ---- the end of one ---- */
+
+/* Whether what is next to be done with the body is to be done in another thread. */
+static bool is_elsewhere(const struct exchange *x)
+{
+    struct loop *where = x->body == NULL ? NULL : x->body->ops->where(x->body);
+
+    return where != NULL && where != x->loop;
+}
+
+static void send_away(struct exchange *x)
+{
+    x->is_away = true;
+    loop_hold(x->loop);
+    loop_send(x->body->ops->where(x->body), &x->go);
+}
+
+static void free_body(struct exchange *x)
+{
+    if (x->body != NULL)
+        x->body->ops->free(x->body);
+    x->body = NULL;
+}
+
+/* The rest of one that is dropped. */
+static void bury(struct exchange *x)
+{
+    if (is_elsewhere(x)) {
+        x->frees_body = true;
+        send_away(x);
+        return;
+    }
+    free_body(x);
+    free(x);
+}
 
 static void free_exchange(struct exchange *x)
 {
@@ -54,10 +95,10 @@ static void free_exchange(struct exchange *x)
         x->next->link = x->link;
     deadline_clear(scheduler_of(x), &x->patience);
     task_cancel(scheduler_of(x), &x->step);
-    if (x->body != NULL)
-        x->body->ops->free(x->body);
     ws_head_free(x->head);
-    free(x);
+    x->is_dropped = true; /* who is away does not look at it */
+    if (!x->is_away)
+        bury(x);
 }
 
 static void drop(struct exchange *x, enum cause_what what)
@@ -154,32 +195,68 @@ static void write_chunk(struct exchange *x, struct text *data, bool is_last)
         x->is_full = duplex_write(x->client, some, count);
 }
 
-/* The next piece, and what comes after it. */
-static void on_step(struct task *task)
+/* In whatever thread. */
+static void make_piece(struct exchange *x)
 {
-    struct exchange *x = container_of(task, struct exchange, step);
-    struct text data;
+    text_init(&x->data, x->piece, sizeof(x->piece));
+    x->is_last = x->body->ops->next(x->body, &x->data);
+    assert(!x->data.overflowed);
+}
 
-    text_init(&data, x->piece, sizeof(x->piece));
-    bool is_last = x->body->ops->next(x->body, &data);
-    assert(!data.overflowed);
-    write_chunk(x, &data, is_last);
-    if (is_last) {
-        x->body->ops->free(x->body);
-        x->body = NULL;
-    }
+static void send_piece(struct exchange *x)
+{
+    write_chunk(x, &x->data, x->is_last);
+    if (x->is_last)
+        free_body(x);
     if (x->is_full)
         return;
-    if (is_last)
+    if (x->is_last)
         finish(x);
     else
         task_defer_costly(scheduler_of(x), &x->step);
 }
 
+/* The next piece, and what comes after it. */
+static void on_step(struct task *task)
+{
+    struct exchange *x = container_of(task, struct exchange, step);
+
+    if (is_elsewhere(x)) {
+        send_away(x);
+        return;
+    }
+    make_piece(x);
+    send_piece(x);
+}
+
+/* In the other thread. */
+static void on_go(struct loop_call *c)
+{
+    struct exchange *x = container_of(c, struct exchange, go);
+
+    if (x->frees_body)
+        free_body(x);
+    else
+        make_piece(x);
+    loop_send(x->loop, &x->back);
+}
+
+static void on_back(struct loop_call *c)
+{
+    struct exchange *x = container_of(c, struct exchange, back);
+
+    x->is_away = false;
+    loop_release(x->loop);
+    if (x->is_dropped)
+        bury(x);
+    else
+        send_piece(x);
+}
+
 static void on_drain(void *owner)
 {
     struct exchange *x = owner;
-    uint64_t age_ms = loop_now_ms(x->http->loop) - x->started_ms;
+    uint64_t age_ms = loop_now_ms(x->loop) - x->started_ms;
     uint64_t left_ms = age_ms < WHOLE_MS ? WHOLE_MS - age_ms : 0;
 
     x->is_full = false;
@@ -321,6 +398,9 @@ static void begin(struct status_http *h, struct duplex *client)
     memset(x, 0, offsetof(struct exchange, piece));
     ws_head_take_1_0(head);
     x->http = h;
+    x->loop = h->loop;
+    loop_call_init(&x->go, on_go);
+    loop_call_init(&x->back, on_back);
     x->client = client;
     x->head = head;
     x->started_ms = loop_now_ms(h->loop);

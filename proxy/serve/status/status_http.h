@@ -3,7 +3,8 @@
  * memory. Also takes HTTP/1.0, which load balancers ask with.
  *
  * A body may be long: it comes in pieces, one a turn of the loop, and only as fast as the client
- * takes it. */
+ * takes it. It may be made in other loops: they have to go on until status_http_close has been
+ * called, and to run what was sent to them before that. */
 #ifndef TIDEGATE_STATUS_HTTP_H
 #define TIDEGATE_STATUS_HTTP_H
 
@@ -20,6 +21,8 @@ struct status_body;
 struct status_body_ops {
     /* Appends the next piece, which may be empty; takes a millisecond at most. True: the last. */
     bool (*next)(struct status_body *b, struct text *out);
+    /* The loop in whose thread `next`, or `free`, is to be called next. NULL: any. */
+    struct loop *(*where)(const struct status_body *b);
     void (*free)(struct status_body *b);
 };
 

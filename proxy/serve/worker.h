@@ -1,0 +1,40 @@
+/* One loop of the server: what its sessions share, and the service that they belong to. Each worker
+ * but the first has a thread of its own (../service/crew.h); what all of them have in common is
+ * read-only, atomic, or has a lock of its own, and none of it is on the data path. */
+#ifndef TIDEGATE_WORKER_H
+#define TIDEGATE_WORKER_H
+
+#include "session.h"
+#include "status/lag.h"
+
+struct worker {
+    struct session_host host;
+    struct service *service; /* NULL before it listens */
+    struct openings openings;
+    struct lag lag;
+    struct site *_Atomic incoming; /* held: to be adopted; or NULL */
+    struct loop_call adopt;
+};
+
+extern const struct service_handler worker_handler; /* its owners are workers */
+
+/* What is in `host` is copied: of those members that are a worker's own, the loop and the counters
+ * that it has in it. Of `max_handshakes` there may be so many under way in all workers together.
+ * 0, or -ENOMEM; worker_clear may follow either. */
+int worker_init(struct worker *w, const struct session_host *host, struct loop *l,
+                uint64_t max_handshakes, unsigned worker_count);
+
+/* For connections that come from now on. Holds it, and lets go of the one before. In its own
+ * thread, or before that runs. */
+void worker_adopt(struct worker *w, struct site *site);
+
+/* The same from another thread, soon. */
+void worker_send(struct worker *w, struct site *site);
+
+/* Brings up to date what it counts only now and then; in its own thread. */
+void worker_count_handshaking(struct worker *w);
+
+/* After its service, and the loop if that is its own, have been freed. */
+void worker_clear(struct worker *w);
+
+#endif
