@@ -46,6 +46,8 @@ struct endpoint_message endpoint_message_new(size_t payload, bool is_websocket)
 
 static bool has_something_to_send(const struct endpoint *e)
 {
+    if (e->is_silent)
+        return false;
     switch (e->role) {
     case ENDPOINT_SINK:
         return false;
@@ -74,8 +76,10 @@ static ssize_t send_more(struct endpoint *e)
         e->wanted += m->payload;
     }
     ssize_t n = link_write(&e->link, m->data + e->sent, m->size - e->sent);
-    if (n > 0)
+    if (n > 0) {
         e->sent = (e->sent + (size_t)n) % m->size;
+        e->sent_ever += (uint64_t)n;
+    }
     return n;
 }
 
@@ -170,7 +174,7 @@ static bool read_on(struct endpoint *e)
 uint32_t endpoint_wants(const struct endpoint *e)
 {
     bool is_sending = has_something_to_send(e);
-    uint32_t reads = e->role == ENDPOINT_ECHO && is_sending ? 0 : EPOLLIN;
+    uint32_t reads = e->is_deaf || (e->role == ENDPOINT_ECHO && is_sending) ? 0 : EPOLLIN;
     return reads | (is_sending ? EPOLLOUT : 0);
 }
 
@@ -184,19 +188,25 @@ bool endpoint_handle(struct endpoint *e, uint32_t events)
 
 /* ---- the handshake ---- */
 
+size_t endpoint_request(const char *address, char *text, size_t size)
+{
+    int len = snprintf(text, size,
+                       "GET / HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\n"
+                       "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                       "Sec-WebSocket-Version: 13\r\n\r\n",
+                       address);
+    if (len < 0 || (size_t)len >= size)
+        die("%s: too long", address);
+    return (size_t)len;
+}
+
 void endpoint_shake(struct endpoint *e, const char *address)
 {
     char text[4096];
     size_t used = 0;
 
-    int len = snprintf(text, sizeof(text),
-                       "GET / HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\n"
-                       "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-                       "Sec-WebSocket-Version: 13\r\n\r\n",
-                       address);
-    if (len < 0 || (size_t)len >= sizeof(text))
-        die("%s: too long", address);
-    link_write_all(&e->link, (const uint8_t *)text, (size_t)len);
+    size_t len = endpoint_request(address, text, sizeof(text));
+    link_write_all(&e->link, (const uint8_t *)text, len);
     for (;;) {
         ssize_t n = link_read(&e->link, (uint8_t *)text + used, sizeof(text) - 1 - used);
         if (n <= 0)

@@ -53,13 +53,16 @@ static void set_no_delay(int fd)
         die("TCP_NODELAY: %s", strerror(errno));
 }
 
-static int connect_tcp(const char *address)
+/* Asked for once: the whole run goes to one address. */
+static const struct addrinfo *resolve(const char *address)
 {
+    static struct addrinfo *found;
     char host[128];
     const char *colon = strrchr(address, ':');
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
-    struct addrinfo *found;
 
+    if (found != NULL)
+        return found;
     if (colon == NULL || (size_t)(colon - address) >= sizeof(host))
         die("%s: not HOST:PORT", address);
     memcpy(host, address, (size_t)(colon - address));
@@ -67,13 +70,18 @@ static int connect_tcp(const char *address)
     int error = getaddrinfo(host, colon + 1, &hints, &found);
     if (error != 0)
         die("%s: %s", address, gai_strerror(error));
-    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return found;
+}
+
+static int connect_tcp(const char *address)
+{
+    const struct addrinfo *to = resolve(address);
+    int fd = socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     /* What TCP does at the far end of a loopback connection is done at the near end's expense: BBR,
      * the default of some systems, would arm the generator's timers in the proxy's time. */
     if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4) != 0 ||
-        connect(fd, found->ai_addr, found->ai_addrlen) != 0)
+        connect(fd, to->ai_addr, to->ai_addrlen) != 0)
         die("connecting to %s: %s", address, strerror(errno));
-    freeaddrinfo(found);
     set_no_delay(fd);
     return fd;
 }
@@ -87,6 +95,20 @@ struct link link_connect(const char *address, SSL_CTX *tls)
     l.ssl = SSL_new(tls);
     if (l.ssl == NULL || SSL_set_fd(l.ssl, l.fd) != 1 || SSL_connect(l.ssl) != 1)
         die("TLS handshake with %s failed", address);
+    return l;
+}
+
+struct link link_connect_later(const char *address, SSL_CTX *tls)
+{
+    struct link l = {.fd = connect_tcp(address)};
+
+    link_set_nonblocking(&l);
+    if (tls == NULL)
+        return l;
+    l.ssl = SSL_new(tls);
+    if (l.ssl == NULL || SSL_set_fd(l.ssl, l.fd) != 1)
+        die("OpenSSL cannot be set up");
+    SSL_set_connect_state(l.ssl);
     return l;
 }
 
@@ -148,6 +170,13 @@ void link_write_all(struct link *l, const uint8_t *data, size_t len)
         data += n;
         len -= (size_t)n;
     }
+}
+
+void link_end(struct link *l)
+{
+    if (l->ssl != NULL)
+        SSL_shutdown(l->ssl);
+    shutdown(l->fd, SHUT_WR);
 }
 
 void link_close(struct link *l)

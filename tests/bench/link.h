@@ -28,6 +28,10 @@ SSL_CTX *link_tls(const char *cipher);
 /* `address` is HOST:PORT, HOST a number. `tls` may be NULL. Still blocking. */
 struct link link_connect(const char *address, SSL_CTX *tls);
 
+/* The same, non-blocking from when TCP is connected: the first reads and writes do the TLS
+ * handshake. */
+struct link link_connect_later(const char *address, SSL_CTX *tls);
+
 /* Accepts, non-blocking; false if nobody waits. */
 bool link_accept(int listener, struct link *out);
 
@@ -39,6 +43,9 @@ ssize_t link_write(struct link *l, const uint8_t *data, size_t len);
 
 /* All of it or the end of the program; for the set-up. */
 void link_write_all(struct link *l, const uint8_t *data, size_t len);
+
+/* Ends our direction: close_notify and FIN. */
+void link_end(struct link *l);
 
 /* Resets it: nobody should spend time on an orderly end. */
 void link_close(struct link *l);
