@@ -62,11 +62,12 @@ def arguments() -> argparse.Namespace:
 
 
 def raise_limits() -> None:
-    wanted = 4 * MAX_CONNECTIONS
+    wanted = 2 * MAX_CONNECTIONS + 3000
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(wanted, hard), max(wanted, hard)))
     except (ValueError, OSError):
+        print(f"bench: only {hard} descriptors for each process: {wanted} are wanted", file=sys.stderr)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
@@ -89,11 +90,12 @@ def run(args: argparse.Namespace, subjects: list[Subject], plan: list[Case]) -> 
         for number in range(args.rounds):
             results: dict[str, dict[str, Result | None]] = {}
             for case in plan:
-                print(f"\rround {number + 1} of {args.rounds}: {case.name:24}", end="", file=sys.stderr)
+                if sys.stderr.isatty():
+                    print(f"\rround {number + 1} of {args.rounds}: {case.name:24}", end="", file=sys.stderr, flush=True)
                 those = [subject for subject in subjects if case.measures(subject)]
                 results[case.name] = {s.label: measure(case, s, args.build, args.seconds, tls) for s in those}
             rounds.append(results)
-    print(file=sys.stderr)
+            print(f"\rround {number + 1} of {args.rounds}" + " " * 24, file=sys.stderr)
     return rounds
 
 

@@ -1,7 +1,6 @@
 #include "link.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -9,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -114,8 +114,8 @@ struct link link_connect_later(const char *address, SSL_CTX *tls)
 
 void link_set_nonblocking(const struct link *l)
 {
-    int flags = fcntl(l->fd, F_GETFL);
-    if (flags < 0 || fcntl(l->fd, F_SETFL, flags | O_NONBLOCK) != 0)
+    int on = 1;
+    if (ioctl(l->fd, FIONBIO, &on) != 0)
         die("O_NONBLOCK: %s", strerror(errno));
 }
 

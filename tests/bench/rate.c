@@ -36,33 +36,14 @@ static uint64_t done_count;
 
 static const uint8_t close_frame[8] = {0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8}; /* 1000 */
 
-static void poll_for(int operation, struct place *p, uint32_t events)
+static void add(struct place *p)
 {
-    struct epoll_event event = {.events = events, .data = {.ptr = p}};
-    if (epoll_ctl(poller, operation, p->link.fd, &event) != 0)
+    struct epoll_event event = {.events = EPOLLIN, .data = {.ptr = p}};
+    if (epoll_ctl(poller, EPOLL_CTL_ADD, p->link.fd, &event) != 0)
         die("epoll_ctl: %s", strerror(errno));
 }
 
 /* ---- clients ---- */
-
-static void begin(struct place *p)
-{
-    *p =
-        (struct place){.begun_ns = now_ns(), .step = options->is_raw ? STEP_MESSAGE : STEP_REQUEST};
-    p->link = link_connect_later(options->to, tls);
-    poll_for(EPOLL_CTL_ADD, p, EPOLLIN | EPOLLOUT);
-}
-
-static void end(struct place *p)
-{
-    SSL_free(p->link.ssl);
-    close(p->link.fd); /* an orderly one: the peer has ended, and nothing is left to read */
-    if (is_counting) {
-        done_count++;
-        when_done(now_ns() - p->begun_ns);
-    }
-    begin(p);
-}
 
 /* False: not yet, which only a TLS handshake that is under way may say. */
 static bool send_whole(struct place *p, const void *data, size_t len)
@@ -103,47 +84,56 @@ static void take_echo(struct place *p, size_t len)
         send_whole(p, close_frame, sizeof(close_frame));
 }
 
-/* False: nothing more for now, or this connection is not there any more. */
-static bool send_step(struct place *p)
+static void send_step(struct place *p)
 {
-    if (p->step == STEP_REQUEST) {
-        if (!send_whole(p, request, request_len))
-            return false;
+    if (p->step == STEP_REQUEST && send_whole(p, request, request_len)) {
         p->step = STEP_HEAD;
-    } else if (p->step == STEP_MESSAGE) {
-        if (!send_whole(p, message.data, message.size))
-            return false;
+    } else if (p->step == STEP_MESSAGE && send_whole(p, message.data, message.size)) {
         p->step = STEP_ECHO;
         p->received = 0;
-    } else {
-        return false;
     }
-    return true;
 }
 
-static void client_on(struct place *p, uint32_t events)
+/* All that is sent is small: nobody waits for room. */
+static void begin(struct place *p)
+{
+    *p =
+        (struct place){.begun_ns = now_ns(), .step = options->is_raw ? STEP_MESSAGE : STEP_REQUEST};
+    p->link = link_connect_later(options->to, tls);
+    send_step(p);
+    add(p);
+}
+
+static void end(struct place *p)
+{
+    SSL_free(p->link.ssl);
+    close(p->link.fd); /* an orderly one: the peer has ended, and nothing is left to read */
+    if (is_counting) {
+        done_count++;
+        when_done(now_ns() - p->begun_ns);
+    }
+    begin(p);
+}
+
+static void client_on(struct place *p)
 {
     char data[4096];
 
-    if ((events & EPOLLOUT) != 0) /* connected, and what there is to send is small */
-        poll_for(EPOLL_CTL_MOD, p, EPOLLIN);
     for (;;) {
-        if (send_step(p) && p->link.ssl == NULL)
-            return;
         ssize_t n = link_read(&p->link, (uint8_t *)data, sizeof(data));
-        if (n == LINK_LATER)
-            return;
         if (n == LINK_OVER) {
             if (p->step != STEP_END)
                 die("a connection ended before its message came back");
             end(p);
             return;
         }
-        if (p->step == STEP_HEAD)
+        if (n > 0 && p->step == STEP_HEAD)
             take_head(p, data, (size_t)n);
-        else if (p->step == STEP_ECHO)
+        else if (n > 0 && p->step == STEP_ECHO)
             take_echo(p, (size_t)n);
-        if (p->link.ssl == NULL && p->step != STEP_MESSAGE)
+        send_step(p);
+        /* What OpenSSL holds, epoll does not know of. */
+        if (n == LINK_LATER || p->link.ssl == NULL)
             return;
     }
 }
@@ -160,7 +150,7 @@ static void accept_backends(void)
             die("out of memory");
         p->link = l;
         p->is_backend = true;
-        poll_for(EPOLL_CTL_ADD, p, EPOLLIN);
+        add(p);
     }
 }
 
@@ -192,7 +182,7 @@ static void run_until(uint64_t until_ns)
             else if (p->is_backend)
                 backend_on(p);
             else
-                client_on(p, events[i].events);
+                client_on(p);
         }
     }
 }

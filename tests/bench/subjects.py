@@ -13,7 +13,7 @@ from pathlib import Path
 
 import kit
 
-MAX_CONNECTIONS = 9000
+MAX_CONNECTIONS = 8500  # two descriptors each, and HAProxy's pipes: within a limit of 20000
 
 NGINX = """daemon off;
 worker_processes 1;
@@ -35,6 +35,7 @@ stream {{
 HAPROXY = """global
     nbthread 1
     maxconn {connections}
+    maxpipes 1000
 defaults
     mode tcp
     timeout connect 10s
