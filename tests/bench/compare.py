@@ -15,6 +15,7 @@ import json
 import os
 import resource
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -138,6 +139,7 @@ def main() -> int:
         print(f"bench: {error}", file=sys.stderr)
         return 64
     raise_limits()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what runs is stopped
     if args.real_time:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     begun = os.getloadavg()

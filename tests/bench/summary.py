@@ -64,6 +64,11 @@ def cell(figure: Figure, found: dict[str, Any] | None, has_spread: bool) -> str:
     return text
 
 
+def saturated(found: dict[str, Any]) -> bool:
+    share = found["figures"].get("generator's CPU %")
+    return share is not None and share["median"] > 90
+
+
 def tables(cases: list[Case], summary: dict[str, Any], count: int) -> str:
     lines = []
     for case in cases:
@@ -77,5 +82,7 @@ def tables(cases: list[Case], summary: dict[str, Any], count: int) -> str:
         rows.insert(1, ["-" * width for width in widths])
         lines.append(case.name)
         lines += ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths)) + " |" for row in rows]
+        if busy := [subject for subject, found in summary[case.name].items() if saturated(found)]:
+            lines.append(f"The generator had no time left (over 90 %) for {', '.join(busy)}: these could do more.")
         lines.append("")
     return "\n".join(lines)
