@@ -222,7 +222,7 @@ static void run(size_t i)
     if (cases[i].run == relay_down && world.client.written <= bytes * (ROUNDS + 1))
         fail("bytes were lost on their way down");
     printf("{\"unit\": \"%s\", \"units\": %llu}\n", cases[i].unit,
-           (unsigned long long)(units * ROUNDS));
+           (unsigned long long)units * ROUNDS);
     mute_tear_down(&world);
 }
 

@@ -53,8 +53,9 @@ static void print_times(void)
     if (time_count == 0)
         return;
     qsort(times_ns, time_count, sizeof(*times_ns), compare);
-    printf(", \"trips\": %zu, \"p50_us\": %.1f, \"p99_us\": %.1f", time_count,
-           times_ns[time_count / 2] / 1e3, times_ns[time_count * 99 / 100] / 1e3);
+    uint32_t p50 = times_ns[time_count / 2], p99 = times_ns[time_count * 99 / 100];
+    printf(", \"trips\": %zu, \"p50_us\": %.1f, \"p99_us\": %.1f", time_count, p50 / 1e3,
+           p99 / 1e3);
 }
 
 static void run_and_measure(const struct options *o)

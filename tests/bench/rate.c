@@ -10,7 +10,8 @@
 
 #include "account.h"
 
-#define WARM_UP_NS 500000000U
+#define WARM_UP_NS   500000000U
+#define BACKENDS_MAX 16384
 
 enum step { STEP_REQUEST, STEP_HEAD, STEP_MESSAGE, STEP_ECHO, STEP_END };
 
@@ -25,6 +26,7 @@ struct place {
 };
 
 static const struct options *options;
+static struct place backends[BACKENDS_MAX]; /* by their descriptors */
 static void (*when_done)(uint64_t ns);
 static struct endpoint_message message;
 static char request[512];
@@ -145,11 +147,10 @@ static void accept_backends(void)
     struct link l;
 
     while (link_accept(options->backend_fd, &l)) {
-        struct place *p = calloc(1, sizeof(*p));
-        if (p == NULL)
-            die("out of memory");
-        p->link = l;
-        p->is_backend = true;
+        if (l.fd >= BACKENDS_MAX)
+            die("too many connections to the backend");
+        struct place *p = &backends[l.fd];
+        *p = (struct place){.link = l, .is_backend = true};
         add(p);
     }
 }
@@ -164,7 +165,6 @@ static void backend_on(struct place *p)
     if (n > 0 && link_write(&p->link, data, (size_t)n) == n)
         return;
     close(p->link.fd);
-    free(p);
 }
 
 static void run_until(uint64_t until_ns)
