@@ -25,13 +25,14 @@ void hold_idle(const struct options *o)
     size_t first = o->connections > 2 * FIRST_ONES ? FIRST_ONES : o->connections / 2;
 
     pool_connect(first);
+    pool_await_backends();
     settle();
     uint64_t before = account_memory(o->pid);
     uint64_t begun_ns = now_ns();
     pool_connect(o->connections);
     double opened_in = (double)(now_ns() - begun_ns) / 1e9;
+    pool_await_backends();
     settle();
-    pool_check();
     uint64_t during = account_memory(o->pid);
     struct account begin = account_now(o->pid);
     pool_run_until(begin.ns + o->seconds * 1000000000U);
@@ -64,8 +65,8 @@ void hold_stalled(const struct options *o)
 {
     pool_let(false, false);
     pool_connect(o->connections);
+    pool_await_backends();
     settle();
-    pool_check();
     uint64_t before = account_memory(o->pid);
     struct account begin = account_now(o->pid);
     pool_let(true, false);

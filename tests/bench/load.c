@@ -61,8 +61,8 @@ static void print_times(void)
 static void run_and_measure(const struct options *o)
 {
     pool_connect(o->connections);
+    pool_await_backends();
     pool_run_until(now_ns() + WARM_UP_NS);
-    pool_check();
     is_counting = true;
     uint64_t bytes = pool_received();
     struct account begin = account_now(o->pid);

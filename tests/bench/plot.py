@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-# A figure's name, and the title over those that have it.
+# A figure's name, and the title over those that have it. Times and sizes differ by orders of magnitude: on a log scale.
+LINEAR = ("Gbit/s", "per second")
 PICTURES = (
     ("Gbit/s", "bulk: Gbit/s"),
     ("CPU s/GB", "bulk: CPU s/GB"),
@@ -39,7 +40,8 @@ def picture(title: str, figure: str, summary: dict[str, Any]) -> list[str]:
         f"{name} using {3 * i + 2}:{3 * i + 3}:{3 * i + 4}:xtic(1) title {quoted(subject)}"
         for i, subject in enumerate(subjects)
     ]
-    return [f"{name} << EOD", *rows, "EOD", f"set title {quoted(title)}", "plot " + ", ".join(plots)]
+    scale = "unset logscale; set yrange [0:*]" if figure in LINEAR else "set logscale y; set yrange [*:*]"
+    return [f"{name} << EOD", *rows, "EOD", scale, f"set title {quoted(title)}", "plot " + ", ".join(plots)]
 
 
 def draw(everything: dict[str, Any], path: Path) -> None:
@@ -52,7 +54,6 @@ def draw(everything: dict[str, Any], path: Path) -> None:
         "set style data histograms",
         "set style histogram errorbars gap 1",
         "set style fill solid 0.8 border -1",
-        "set yrange [0:*]",
         "set key outside right",
         *(line for block in drawn for line in block),
         "unset multiplot",

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#define PATIENCE_NS 20000000000U
+
 static const struct options *options;
 static void (*when_answered)(uint64_t ns);
 static struct endpoint_message client_message, backend_message;
@@ -86,12 +88,6 @@ void pool_connect(size_t count)
     }
 }
 
-void pool_check(void)
-{
-    if (backend_count != client_count)
-        die("%zu connections came to the backend, of %zu", backend_count, client_count);
-}
-
 /* ---- while it runs ---- */
 
 static void handle(struct endpoint *e, uint32_t events)
@@ -117,6 +113,16 @@ void pool_run_until(uint64_t until_ns)
                 handle(events[i].data.ptr, events[i].events);
         }
     }
+}
+
+void pool_await_backends(void)
+{
+    uint64_t limit = now_ns() + PATIENCE_NS;
+
+    while (backend_count < client_count && now_ns() < limit)
+        pool_run_until(now_ns() + 10000000U);
+    if (backend_count != client_count)
+        die("%zu connections came to the backend, of %zu", backend_count, client_count);
 }
 
 void pool_let(bool sources_send, bool sinks_read)

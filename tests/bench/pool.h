@@ -14,8 +14,8 @@ void pool_connect(size_t count);
 /* Ends the program if a connection ends. */
 void pool_run_until(uint64_t until_ns);
 
-/* Ends the program if not every client has a connection at the backend. */
-void pool_check(void);
+/* Runs until every client has a connection at the backend; ends the program if that takes long. */
+void pool_await_backends(void);
 
 /* Whether the sources send, and whether those they send to read. At first both. */
 void pool_let(bool sources_send, bool sinks_read);

@@ -143,7 +143,14 @@ def free_port() -> int:
 def is_listening(port: int) -> bool:
     """Asked of the kernel: a connection would go on to the backend, and count there."""
     with open("/proc/net/tcp", encoding="ascii") as table:
-        return any(line.split()[1:4:2] == [f"0100007F:{port:04X}", "0A"] for line in table)
+        next(table)
+        for line in table:
+            _, address, _, state = line.split(maxsplit=4)[:4]
+            if state != "0A":  # those that listen come first, and then maybe thousands
+                return False
+            if address == f"0100007F:{port:04X}":
+                return True
+    return False
 
 
 class Running:
