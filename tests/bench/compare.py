@@ -62,6 +62,13 @@ def arguments() -> argparse.Namespace:
     return args
 
 
+def stolen() -> tuple[int, int]:
+    """Ticks of all CPUs that a hypervisor gave to others, and all ticks (proc(5), /proc/stat)."""
+    with open("/proc/stat", encoding="ascii") as stat:
+        ticks = [int(field) for field in stat.readline().split()[1:9]]
+    return ticks[7], sum(ticks)
+
+
 def raise_limits() -> None:
     wanted = 2 * MAX_CONNECTIONS + 3000
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -103,6 +110,7 @@ def run(args: argparse.Namespace, subjects: list[Subject], plan: list[Case]) -> 
 def surroundings(args: argparse.Namespace, subjects: list[Subject], begun: Any) -> dict[str, Any]:
     with open("/proc/sys/net/ipv4/tcp_congestion_control", encoding="ascii") as setting:
         congestion = setting.read().strip()
+    now = stolen()
     return {
         "machine": kit.machine(),
         "command": shlex.join(["scripts/bench", *sys.argv[1:]]),
@@ -113,7 +121,8 @@ def surroundings(args: argparse.Namespace, subjects: list[Subject], begun: Any) 
         "real_time": args.real_time,
         "rounds": args.rounds,
         "seconds": args.seconds,
-        "load_average": {"begin": begun, "end": os.getloadavg()},
+        "load_average": {"begin": begun[0], "end": os.getloadavg()},
+        "stolen": (now[0] - begun[1][0]) / max(1, now[1] - begun[1][1]),
     }
 
 
@@ -126,7 +135,7 @@ def describe(around: dict[str, Any]) -> str:
         *(f"{label}: {version}" for label, version in around["versions"].items()),
         f"{network}, congestion control {around['congestion_control']} (the generator's and tidegate's sockets: reno)",
         f"{around['rounds']} rounds of {around['seconds']} s" + (", real-time priority" if around["real_time"] else ""),
-        f"load average {begin[0]:.1f} at the beginning, {end[0]:.1f} at the end",
+        f"load average {begin[0]:.1f} at the beginning, {end[0]:.1f} at the end; {around['stolen']:.1%} of all CPUs stolen",
     ]
     return "\n".join(lines)
 
@@ -142,7 +151,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what runs is stopped
     if args.real_time:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-    begun = os.getloadavg()
+    begun = os.getloadavg(), stolen()
     plan = cases(args.only, args.idle, args.stalled, args.tls)
     rounds = run(args, subjects, plan)
     labels = [subject.label for subject in subjects]
