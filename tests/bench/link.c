@@ -154,6 +154,11 @@ ssize_t link_read(struct link *l, uint8_t *buffer, size_t size)
     return tcp_result(recv(l->fd, buffer, size, 0));
 }
 
+ssize_t link_skip(struct link *l, size_t size)
+{
+    return tcp_result(recv(l->fd, NULL, size, MSG_TRUNC)); /* tcp(7) */
+}
+
 ssize_t link_write(struct link *l, const uint8_t *data, size_t len)
 {
     if (l->ssl != NULL)

@@ -41,6 +41,9 @@ void link_set_nonblocking(const struct link *l);
 ssize_t link_read(struct link *l, uint8_t *buffer, size_t size);
 ssize_t link_write(struct link *l, const uint8_t *data, size_t len);
 
+/* Reads up to `size` bytes to nowhere, which costs no copy. TCP alone. */
+ssize_t link_skip(struct link *l, size_t size);
+
 /* All of it or the end of the program; for the set-up. */
 void link_write_all(struct link *l, const uint8_t *data, size_t len);
 
