@@ -23,8 +23,11 @@ struct endpoint {
     struct link link;
     enum endpoint_role role;
     bool is_websocket;
+    bool is_silent; /* sends nothing */
+    bool is_deaf;   /* reads nothing */
     const struct endpoint_message *message;
-    size_t sent;       /* of the message under way */
+    size_t sent; /* of the message under way */
+    uint64_t sent_ever;
     uint64_t received; /* payload bytes */
     uint64_t wanted;   /* asker: the answer is there when so much has been received */
     uint64_t asked_ns;
@@ -40,6 +43,9 @@ struct endpoint {
 
 /* A Binary frame for a WebSocket client, or the payload alone. */
 struct endpoint_message endpoint_message_new(size_t payload, bool is_websocket);
+
+/* The GET, which asks for no extension; its length. */
+size_t endpoint_request(const char *address, char *text, size_t size);
 
 /* GET and 101, blocking; `early` bytes behind them are counted. */
 void endpoint_shake(struct endpoint *e, const char *address);

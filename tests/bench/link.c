@@ -1,7 +1,6 @@
 #include "link.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -9,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -53,13 +53,16 @@ static void set_no_delay(int fd)
         die("TCP_NODELAY: %s", strerror(errno));
 }
 
-static int connect_tcp(const char *address)
+/* Asked for once: the whole run goes to one address. */
+static const struct addrinfo *resolve(const char *address)
 {
+    static struct addrinfo *found;
     char host[128];
     const char *colon = strrchr(address, ':');
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
-    struct addrinfo *found;
 
+    if (found != NULL)
+        return found;
     if (colon == NULL || (size_t)(colon - address) >= sizeof(host))
         die("%s: not HOST:PORT", address);
     memcpy(host, address, (size_t)(colon - address));
@@ -67,13 +70,18 @@ static int connect_tcp(const char *address)
     int error = getaddrinfo(host, colon + 1, &hints, &found);
     if (error != 0)
         die("%s: %s", address, gai_strerror(error));
-    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return found;
+}
+
+static int connect_tcp(const char *address)
+{
+    const struct addrinfo *to = resolve(address);
+    int fd = socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     /* What TCP does at the far end of a loopback connection is done at the near end's expense: BBR,
      * the default of some systems, would arm the generator's timers in the proxy's time. */
     if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4) != 0 ||
-        connect(fd, found->ai_addr, found->ai_addrlen) != 0)
+        connect(fd, to->ai_addr, to->ai_addrlen) != 0)
         die("connecting to %s: %s", address, strerror(errno));
-    freeaddrinfo(found);
     set_no_delay(fd);
     return fd;
 }
@@ -90,10 +98,24 @@ struct link link_connect(const char *address, SSL_CTX *tls)
     return l;
 }
 
+struct link link_connect_later(const char *address, SSL_CTX *tls)
+{
+    struct link l = {.fd = connect_tcp(address)};
+
+    link_set_nonblocking(&l);
+    if (tls == NULL)
+        return l;
+    l.ssl = SSL_new(tls);
+    if (l.ssl == NULL || SSL_set_fd(l.ssl, l.fd) != 1)
+        die("OpenSSL cannot be set up");
+    SSL_set_connect_state(l.ssl);
+    return l;
+}
+
 void link_set_nonblocking(const struct link *l)
 {
-    int flags = fcntl(l->fd, F_GETFL);
-    if (flags < 0 || fcntl(l->fd, F_SETFL, flags | O_NONBLOCK) != 0)
+    int on = 1;
+    if (ioctl(l->fd, FIONBIO, &on) != 0)
         die("O_NONBLOCK: %s", strerror(errno));
 }
 
@@ -132,6 +154,11 @@ ssize_t link_read(struct link *l, uint8_t *buffer, size_t size)
     return tcp_result(recv(l->fd, buffer, size, 0));
 }
 
+ssize_t link_skip(struct link *l, size_t size)
+{
+    return tcp_result(recv(l->fd, NULL, size, MSG_TRUNC)); /* tcp(7) */
+}
+
 ssize_t link_write(struct link *l, const uint8_t *data, size_t len)
 {
     if (l->ssl != NULL)
@@ -148,6 +175,13 @@ void link_write_all(struct link *l, const uint8_t *data, size_t len)
         data += n;
         len -= (size_t)n;
     }
+}
+
+void link_end(struct link *l)
+{
+    if (l->ssl != NULL)
+        SSL_shutdown(l->ssl);
+    shutdown(l->fd, SHUT_WR);
 }
 
 void link_close(struct link *l)

@@ -28,6 +28,10 @@ SSL_CTX *link_tls(const char *cipher);
 /* `address` is HOST:PORT, HOST a number. `tls` may be NULL. Still blocking. */
 struct link link_connect(const char *address, SSL_CTX *tls);
 
+/* The same, non-blocking from when TCP is connected: the first reads and writes do the TLS
+ * handshake. */
+struct link link_connect_later(const char *address, SSL_CTX *tls);
+
 /* Accepts, non-blocking; false if nobody waits. */
 bool link_accept(int listener, struct link *out);
 
@@ -37,8 +41,14 @@ void link_set_nonblocking(const struct link *l);
 ssize_t link_read(struct link *l, uint8_t *buffer, size_t size);
 ssize_t link_write(struct link *l, const uint8_t *data, size_t len);
 
+/* Reads up to `size` bytes to nowhere, which costs no copy. TCP alone. */
+ssize_t link_skip(struct link *l, size_t size);
+
 /* All of it or the end of the program; for the set-up. */
 void link_write_all(struct link *l, const uint8_t *data, size_t len);
+
+/* Ends our direction: close_notify and FIN. */
+void link_end(struct link *l);
 
 /* Resets it: nobody should spend time on an orderly end. */
 void link_close(struct link *l);
