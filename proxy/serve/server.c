@@ -342,6 +342,11 @@ uint64_t server_handshaking(const struct server *s)
     return s->openings.fresh.count + s->openings.answered.count;
 }
 
+uint64_t server_deadlines(const struct server *s)
+{
+    return loop_scheduler(s->host.loop)->armed;
+}
+
 void server_free(struct server *s)
 {
     if (s == NULL)

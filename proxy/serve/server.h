@@ -48,6 +48,9 @@ const struct server_reading *server_reading(const struct server *s);
 /* Connections without an answer to their request. */
 uint64_t server_handshaking(const struct server *s);
 
+/* Timers that are armed in its loop, whoever's they are. */
+uint64_t server_deadlines(const struct server *s);
+
 /* Reads everything again (the configuration file, and the files that the settings name), for
  * connections that come from now on; those that are there keep what they came with. Says in the log
  * how that went: what is wrong changes nothing. The files but the configuration are also read again

@@ -31,11 +31,17 @@ static void count_sessions(struct metrics_body *b)
     }
 }
 
-static void count_handshaking(const struct metrics_body *b)
+static void set_gauge(uint64_t *gauge, uint64_t now)
 {
-    uint64_t *gauge = &server_counters(b->server)->loop.handshaking;
+    counter_add(gauge, now - *gauge);
+}
 
-    counter_add(gauge, server_handshaking(b->server) - *gauge);
+static void look_at_loop(const struct metrics_body *b)
+{
+    struct loop_counts *c = &server_counters(b->server)->loop;
+
+    set_gauge(&c->handshaking, server_handshaking(b->server));
+    set_gauge(&c->deadlines, server_deadlines(b->server));
 }
 
 static bool next(struct status_body *base, struct text *out)
@@ -46,7 +52,7 @@ static bool next(struct status_body *base, struct text *out)
         count_sessions(b);
         return false;
     }
-    count_handshaking(b);
+    look_at_loop(b);
     return exposition_next(&b->exposition, out);
 }
 
