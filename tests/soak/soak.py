@@ -267,7 +267,8 @@ class Soak:
         self.is_stopped = True
 
     async def play(self) -> None:
-        await self.idlers.start(self.o.idlers)
+        async with asyncio.timeout(self.o.patience):
+            await self.idlers.start(self.o.idlers)
         load = self.o.load_seconds or min(max(self.o.seconds / 20, 8), 180)
         crew = [asyncio.create_task(self.work(kind)) for kind, n in self.o.crew.items() for _ in range(n)]
         crew.append(asyncio.create_task(self.trickle()))
@@ -316,7 +317,8 @@ class Soak:
             before = await self.sample()
             try:
                 await self.play()
-                await self.idlers.finish()
+                async with asyncio.timeout(self.o.patience):
+                    await self.idlers.finish()
             except (AssertionError, OSError) as failure:
                 self.fail("run", f"{type(failure).__name__}: {failure}")
             if self.quiet:
