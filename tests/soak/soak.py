@@ -228,7 +228,8 @@ class Soak:
         sample.idle_cpu = (self.proxy.cpu_seconds() - before[1]) / (self.now() - before[0])
         self.quiet.append(sample)
         self.o.say(
-            f"{sample.at:6.0f} s  RSS {sample.rss >> 10} KiB  PSS {sample.pss >> 10} KiB  {sample.descriptors} descriptors"
+            f"{sample.at:6.0f} s  RSS {sample.rss >> 10} KiB  PSS {sample.pss >> 10} KiB  anonymous {sample.anonymous >> 10} KiB"
+            f"  {sample.descriptors} descriptors"
             f"  {sample.deadlines} deadlines  {sample.threads} threads  CPU {sample.cpu:.1f} s, idle {sample.idle_cpu:.2%}"
             f"  {sum(self.ledger.talks.values())} talks, {self.bytes_received() / 2**20:.0f} MiB"
         )

@@ -77,7 +77,7 @@ def judge_flat(v: Verdict, before: Sample, quiet: list[Sample], has_memory: bool
     v.numbers["CPU when idle, median and most"] = f"{cpu[len(cpu) // 2]:.3%}", f"{cpu[-1]:.3%}"
     v.check(cpu[len(cpu) // 2] <= allowed_cpu, f"CPU when idle: {cpu[len(cpu) // 2]:.2%}, at most {allowed_cpu:.1%}")
     span = counted[-1].at - counted[0].at
-    growth = slope((sample.at, sample.rss) for sample in counted) * span
+    growth = slope((sample.at, sample.anonymous) for sample in counted) * span
     allowed = max(MEMORY_GROWTH, counted[0].rss * MEMORY_GROWTH_AN_HOUR * span / 3600)
     v.numbers["memory growth"] = round(growth)
     v.check(growth <= allowed, f"memory: {growth / KIB:+.0f} KiB in {span:.0f} s, {allowed / KIB:.0f} are allowed")

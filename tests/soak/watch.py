@@ -28,6 +28,7 @@ class Sample:
     at: float
     rss: int
     pss: int
+    anonymous: int  # of no file: what grows if something is not freed
     descriptors: int
     threads: int
     cpu: float
@@ -127,6 +128,7 @@ class Proxy:
             at,
             memory["Rss"],
             memory["Pss"],
+            memory["Anonymous"],
             self.descriptors(),
             len(os.listdir(f"/proc/{self.pid}/task")),
             self.cpu_seconds(),
