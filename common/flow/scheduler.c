@@ -13,6 +13,7 @@ void scheduler_init(struct scheduler *s, uint64_t now_ms)
 {
     s->now_ms = now_ms;
     s->root = NULL;
+    s->armed = 0;
     list_init(&s->tasks);
     list_init(&s->costly);
 }
@@ -85,6 +86,7 @@ void deadline_set(struct scheduler *s, struct deadline *d, uint64_t delay_ms)
     d->at_ms = delay_ms > UINT64_MAX - s->now_ms ? UINT64_MAX : s->now_ms + delay_ms;
     d->child = d->sibling = NULL;
     heap_set_root(s, heap_meld(s->root, d));
+    s->armed++;
 }
 
 void deadline_clear(struct scheduler *s, struct deadline *d)
@@ -98,6 +100,7 @@ void deadline_clear(struct scheduler *s, struct deadline *d)
     heap_set_root(s, heap_meld(s->root, children));
     d->child = d->sibling = NULL;
     d->link = NULL;
+    s->armed--;
 }
 
 bool scheduler_next(const struct scheduler *s, uint64_t *at_ms)
@@ -133,6 +136,7 @@ void scheduler_advance(struct scheduler *s, uint64_t now_ms)
             due->link = &due;
         d->sibling = NULL;
         d->link = NULL;
+        s->armed--;
         d->fire(d);
     }
 }

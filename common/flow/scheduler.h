@@ -23,6 +23,7 @@ struct task_list {
 struct scheduler {
     uint64_t now_ms; /* monotonic; as of the last scheduler_advance */
     struct deadline *root;
+    size_t armed; /* deadlines that are set, for who watches */
     struct task_list tasks, costly;
 };
 

@@ -143,11 +143,17 @@ int worker_init(struct worker *w, const struct session_host *host, struct loop *
     return w->host.counters == NULL ? -ENOMEM : 0;
 }
 
-void worker_count_handshaking(struct worker *w)
+static void set_gauge(uint64_t *gauge, uint64_t now)
 {
-    uint64_t *gauge = &w->host.counters->loop.handshaking;
+    counter_add(gauge, now - *gauge);
+}
 
-    counter_add(gauge, w->openings.fresh.count + w->openings.answered.count - *gauge);
+void worker_count_loop(struct worker *w)
+{
+    struct loop_counts *c = &w->host.counters->loop;
+
+    set_gauge(&c->handshaking, w->openings.fresh.count + w->openings.answered.count);
+    set_gauge(&c->deadlines, loop_scheduler(w->host.loop)->armed);
 }
 
 void worker_clear(struct worker *w)

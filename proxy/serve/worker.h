@@ -32,7 +32,7 @@ void worker_adopt(struct worker *w, struct site *site);
 void worker_send(struct worker *w, struct site *site);
 
 /* Brings up to date what it counts only now and then; in its own thread. */
-void worker_count_handshaking(struct worker *w);
+void worker_count_loop(struct worker *w);
 
 /* After its service, and the loop if that is its own, have been freed. */
 void worker_clear(struct worker *w);

@@ -453,3 +453,21 @@ def test_lag_of_the_loop(rig: Rig) -> None:
     time.sleep(1.5)  # no waiting for anything: it is not to run for so long
     proxy.process.send_signal(signal.SIGCONT)
     wait_until(lambda: late() > before, "the lag is counted")
+
+
+def test_60_armed_timers_go_with_their_connections(rig: Rig) -> None:
+    """The status port has some of its own while it answers: those are the same each time."""
+    backend = rig.backend()
+    proxy, status = watched(rig, backend)
+    at_rest = status.value("tidegate_deadlines")
+    assert at_rest > 0
+    client, connection = rig.pair(proxy, backend)
+    assert status.value("tidegate_deadlines") > at_rest
+    client.fin()
+    connection.read_to_end()
+    assert status.value("tidegate_deadlines") > at_rest
+    connection.finish()
+    client.collect()
+    client.drop()
+    proxy.wait_closed(client.name)
+    status.wait(at_rest, "tidegate_deadlines")

@@ -86,6 +86,7 @@ static void test_deadlines_fire_in_order_and_when_due(void **state)
     }
     uint64_t none;
     assert_false(scheduler_next(&s, &none));
+    assert_int_equal(s.armed, 0);
     free(p);
 }
 
@@ -113,6 +114,54 @@ static void test_a_deadline_may_set_itself_again_and_clear_another_that_is_due(v
     assert_int_equal(c.fired, 2);
     deadline_clear(&s, &c.deadline);
     deadline_clear(&s, &c.deadline);
+}
+
+/* Seen from inside: the one that fires is not set any more, those that are due still are. */
+struct census {
+    struct deadline deadline;
+    const struct scheduler *scheduler;
+    size_t armed;
+};
+
+static void take_census(struct deadline *d)
+{
+    struct census *c = container_of(d, struct census, deadline);
+    c->armed = c->scheduler->armed;
+}
+
+static void test_armed_deadlines_are_counted(void **state)
+{
+    (void)state;
+    struct scheduler s;
+    struct census c[4];
+    scheduler_init(&s, 0);
+    assert_int_equal(s.armed, 0);
+    for (unsigned i = 0; i < 4; i++) {
+        c[i].scheduler = &s;
+        deadline_init(&c[i].deadline, take_census);
+        deadline_clear(&s, &c[i].deadline);
+        deadline_set(&s, &c[i].deadline, 10 + i);
+        assert_int_equal(s.armed, i + 1);
+    }
+    deadline_set(&s, &c[3].deadline, 1000);
+    assert_int_equal(s.armed, 4);
+    scheduler_advance(&s, 100);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(c[i].armed, 3 - i);
+    assert_int_equal(s.armed, 1);
+    deadline_clear(&s, &c[3].deadline);
+    deadline_clear(&s, &c[3].deadline);
+    assert_int_equal(s.armed, 0);
+
+    struct probe a, b; /* one that fires clears another that is due */
+    probe_init(&a, &s);
+    probe_init(&b, &s);
+    last_at_ms = 0;
+    a.victim = &b;
+    deadline_set(&s, &a.deadline, 1);
+    deadline_set(&s, &b.deadline, 2);
+    scheduler_advance(&s, 200);
+    assert_int_equal(s.armed, 0);
 }
 
 static void test_time_never_goes_back_and_huge_delays_do_not_wrap(void **state)
@@ -226,6 +275,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_deadlines_fire_in_order_and_when_due),
         cmocka_unit_test(test_a_deadline_may_set_itself_again_and_clear_another_that_is_due),
+        cmocka_unit_test(test_armed_deadlines_are_counted),
         cmocka_unit_test(test_time_never_goes_back_and_huge_delays_do_not_wrap),
         cmocka_unit_test(test_tasks_run_once_in_order_also_those_deferred_by_tasks),
         cmocka_unit_test(test_one_costly_task_a_turn_in_order),

@@ -90,6 +90,7 @@ struct loop_counts {
     uint64_t tls[CAUSE_COUNT]; /* handshakes; CAUSE_OK: good */
     uint64_t limits[LIMIT_COUNT];
     uint64_t handshaking; /* gauge */
+    uint64_t deadlines;   /* gauge: timers that are armed */
     struct histogram lag;
 };
 

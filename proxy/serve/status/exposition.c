@@ -216,6 +216,11 @@ static void handshaking(struct text *t, const char *name, const struct expositio
     metric_number(t, name, NULL, sum(e).handshaking);
 }
 
+static void deadlines(struct text *t, const char *name, const struct exposition *e)
+{
+    metric_number(t, name, NULL, sum(e).deadlines);
+}
+
 static void tls_handshakes(struct text *t, const char *name, const struct exposition *e)
 {
     struct loop_counts c = sum(e);
@@ -363,6 +368,7 @@ static const struct family families[] = {
      NULL, connect_errors},
     {"tidegate_loop_lag_seconds", HISTOGRAM, "How late the event loop comes to a timer.", lag,
      NULL},
+    {"tidegate_deadlines", GAUGE, "Timers that are armed.", deadlines, NULL},
     {"tidegate_draining", GAUGE, "1 from SIGTERM on.", draining, NULL},
     {"tidegate_config_last_reload_successful", GAUGE, "Whether the last reload was good.",
      reload_good, NULL},

@@ -25,7 +25,7 @@ static void count(struct metrics_body *b)
     for (unsigned i = 0; i < SESSIONS_A_TURN; i++) {
         struct session *session = worker_walk_next(&b->walk);
         if (session == NULL) {
-            worker_count_handshaking(w);
+            worker_count_loop(w);
             worker_walk_go_on(&b->walk);
             return;
         }
