@@ -239,55 +239,50 @@ void client_limits_free(struct client_limits *l)
     free(l);
 }
 
-static enum client_verdict judge(struct client_limits *l, const struct ip *ip,
-                                 const struct client_bounds *bounds, bool *is_told)
+static enum client_verdict judge(const struct client_limits *l, struct client *c,
+                                 const struct client_bounds *bounds)
 {
-    enum client_verdict verdict = CLIENT_IS_WELCOME;
+    if (bounds->connections != 0 && c->connections >= bounds->connections)
+        return CLIENT_HAS_TOO_MANY;
+    if (bounds->rate_per_s != 0 && !tokens_take(l, &c->rate, bounds->rate_per_s))
+        return CLIENT_IS_TOO_FAST;
+    return CLIENT_IS_WELCOME;
+}
+
+static enum client_verdict enter(struct client_limits *l, const struct ip *ip,
+                                 const struct client_bounds *bounds, struct client_slot *slot,
+                                 bool *is_told)
+{
     struct client *c = find_or_add(l, ip);
 
     if (c == NULL)
         return CLIENT_NO_MEMORY;
-    if (bounds->connections != 0 && c->connections >= bounds->connections)
-        verdict = CLIENT_HAS_TOO_MANY;
-    else if (bounds->rate_per_s != 0 && !tokens_take(l, &c->rate, bounds->rate_per_s))
-        verdict = CLIENT_IS_TOO_FAST;
-    if (verdict != CLIENT_IS_WELCOME)
-        *is_told = tokens_take(l, &c->told, CLIENT_LIMITS_TOLD_A_SECOND);
-    if (c->connections == 0) { /* it has lost tokens just now */
+    enum client_verdict verdict = judge(l, c, bounds);
+    if (c->connections == 0)
         leave_idle(l, c);
-        enter_idle(l, c);
+    if (verdict == CLIENT_IS_WELCOME) {
+        c->connections++;
+        slot->client = c;
+        return verdict;
     }
+    *is_told = tokens_take(l, &c->told, CLIENT_LIMITS_TOLD_A_SECOND);
+    if (c->connections == 0) /* it has lost tokens just now */
+        enter_idle(l, c);
     return verdict;
 }
 
-enum client_verdict client_limits_judge(struct client_limits *l, uint64_t now_ms,
+enum client_verdict client_limits_enter(struct client_limits *l, uint64_t now_ms,
                                         const struct ip *ip, const struct client_bounds *bounds,
-                                        bool *is_told)
+                                        struct client_slot *slot, bool *is_told)
 {
     enum client_verdict verdict;
 
+    assert(slot->client == NULL);
     *is_told = true;
-    if (bounds->connections == 0 && bounds->rate_per_s == 0)
-        return CLIENT_IS_WELCOME;
     lock(l, now_ms);
-    verdict = judge(l, ip, bounds, is_told);
+    verdict = enter(l, ip, bounds, slot, is_told);
     unlock(l);
     return verdict;
-}
-
-bool client_limits_enter(struct client_limits *l, uint64_t now_ms, const struct ip *ip,
-                         struct client_slot *slot)
-{
-    struct client *c;
-
-    assert(slot->client == NULL);
-    lock(l, now_ms);
-    c = find_or_add(l, ip);
-    if (c != NULL && c->connections++ == 0)
-        leave_idle(l, c);
-    unlock(l);
-    slot->client = c;
-    return c != NULL;
 }
 
 static void leave(struct client_limits *l, struct client_slot *slot)

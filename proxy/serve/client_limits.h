@@ -28,10 +28,11 @@ enum client_verdict {
     CLIENT_IS_WELCOME,
     CLIENT_HAS_TOO_MANY, /* connections */
     CLIENT_IS_TOO_FAST,
-    CLIENT_NO_MEMORY, /* not known how many it has */
+    CLIENT_NO_MEMORY, /* not known how many it has: not counted */
 };
 
-/* Member of a connection. All zero: not counted. */
+/* Member of a connection. All zero: not counted. May be copied elsewhere until it is
+ * half-closed. */
 struct client_slot {
     struct client *client;
     struct client_slot *next_half_closed, **link; /* link NULL: is not half-closed */
@@ -41,16 +42,12 @@ struct client_slot {
 struct client_limits *client_limits_new(void);
 void client_limits_free(struct client_limits *l); /* no slot is taken any more. NULL is fine */
 
-/* Whether there is room for one more of `ip`, whose rate pays for it. If not, `*is_told` says
- * whether it is to hear why: beyond CLIENT_LIMITS_TOLD_A_SECOND that would cost more than it is
- * worth. */
-enum client_verdict client_limits_judge(struct client_limits *l, uint64_t now_ms,
+/* Counts one more of `ip` in `slot`, if there is room for it, and its rate pays for it. If not,
+ * `*is_told` says whether it is to hear why: beyond CLIENT_LIMITS_TOLD_A_SECOND that would cost
+ * more than it is worth. */
+enum client_verdict client_limits_enter(struct client_limits *l, uint64_t now_ms,
                                         const struct ip *ip, const struct client_bounds *bounds,
-                                        bool *is_told);
-
-/* Counts one more, whatever the bounds. False when out of memory. */
-bool client_limits_enter(struct client_limits *l, uint64_t now_ms, const struct ip *ip,
-                         struct client_slot *slot);
+                                        struct client_slot *slot, bool *is_told);
 
 /* Counts one less. Harmless if it was not counted. */
 void client_limits_leave(struct client_limits *l, uint64_t now_ms, struct client_slot *slot);

@@ -16,6 +16,7 @@ struct serve {
     struct server *server;
     struct status *status; /* NULL: none is asked for */
     bool is_misconfigured;
+    bool is_reloading; /* because somebody has asked */
 };
 
 static void on_hangup(void *arg, int signum)
@@ -23,9 +24,18 @@ static void on_hangup(void *arg, int signum)
     struct serve *s = arg;
 
     (void)signum;
+    s->is_reloading = true;
     notify_reloading();
     server_reload(s->server);
-    notify_reloaded();
+}
+
+static void on_reloaded(void *arg)
+{
+    struct serve *s = arg;
+
+    if (s->is_reloading) /* and not by itself */
+        notify_reloaded();
+    s->is_reloading = false;
 }
 
 static void warn(const char *name, const struct route_settings *r)
@@ -81,6 +91,7 @@ static int start(void *arg, struct loop *l, struct service **out, char *problem,
     s->is_misconfigured = status != 0;
     if (status != 0)
         return status;
+    server_on_reloaded(s->server, on_reloaded, s);
     status = loop_on_signal(l, SIGHUP, on_hangup, s); /* who sees us listen may send it */
     if (status != 0)
         text_add(&t, "no signal handler: out of memory or descriptors");

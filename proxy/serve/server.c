@@ -26,6 +26,9 @@ struct server {
     struct client_limits *clients;
     struct file_watch *files; /* that the site was read from */
     struct server_reading reading;
+    bool is_reloading;              /* read, and not in use everywhere */
+    void (*on_reloaded)(void *arg); /* or NULL */
+    void *on_reloaded_arg;
 };
 
 /* ---- reading ---- */
@@ -62,14 +65,16 @@ static struct file_watch *watch(struct server *s, const struct settings *setting
     return NULL;
 }
 
-/* A new site is in use; it is ours no more. */
+static void on_adopted(void *arg);
+
+/* A new site is in use, soon in all workers; it is ours no more. */
 static void adopt(struct server *s, struct site *site)
 {
     struct timespec now;
 
     worker_adopt(&s->workers[0], site);
     for (unsigned i = 1; i < s->worker_count; i++)
-        worker_send(&s->workers[i], site);
+        worker_send(&s->workers[i], site, s->loop, on_adopted, s);
     site_release(site);
     clock_gettime(CLOCK_REALTIME, &now);
     s->reading.good_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
@@ -235,6 +240,31 @@ static void note_reload(struct server *s, int status, const char *problem)
     else
         log_str(&r, "detail", problem);
     log_end(&r);
+    if (s->on_reloaded != NULL)
+        s->on_reloaded(s->on_reloaded_arg);
+}
+
+/* Some worker has adopted what it was sent. */
+static void on_adopted(void *arg)
+{
+    struct server *s = arg;
+
+    if (!s->is_reloading)
+        return;
+    for (unsigned i = 1; i < s->worker_count; i++)
+        if (!worker_is_current(&s->workers[i]))
+            return;
+    s->is_reloading = false;
+    note_reload(s, 0, NULL);
+}
+
+static void end_reload(struct server *s, int status, const char *problem)
+{
+    s->is_reloading = status == 0;
+    if (status != 0)
+        note_reload(s, status, problem);
+    else
+        on_adopted(s); /* there may be no other worker */
 }
 
 /* Some file has changed; the configuration stands. The watch, which calls this, goes on. */
@@ -249,7 +279,7 @@ static void refresh(void *arg)
     int status = site_new(server_site(s)->settings, &s->pool, &fresh, &t);
     if (status == 0)
         adopt(s, fresh);
-    note_reload(s, status, problem);
+    end_reload(s, status, problem);
 }
 
 /* What cannot change while we run stays as it was at the start; says so if it is to change. */
@@ -303,7 +333,13 @@ void server_reload(struct server *s)
 
     file_watch_note(s->files);
     int status = read_again(s, problem);
-    note_reload(s, status, problem);
+    end_reload(s, status, problem);
+}
+
+void server_on_reloaded(struct server *s, void (*fn)(void *arg), void *arg)
+{
+    s->on_reloaded = fn;
+    s->on_reloaded_arg = arg;
 }
 
 /* ---- the rest ---- */

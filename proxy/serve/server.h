@@ -60,6 +60,10 @@ const struct server_reading *server_reading(const struct server *s);
  * by themselves when they have changed. */
 void server_reload(struct server *s);
 
+/* Calls `fn`, from the loop, whenever a reload is over: what was read is in use in all workers, or
+ * nothing has changed. */
+void server_on_reloaded(struct server *s, void (*fn)(void *arg), void *arg);
+
 /* After the loop has ended by itself. NULL is fine. */
 void server_free(struct server *s);
 

@@ -151,17 +151,17 @@ static void free_begun(struct session *s, struct opening *o)
         ws_head_free(o->head);
         provenance_clear(&o->from);
     }
-    if (s != NULL && s->host != NULL)
-        session_limits_leave(s);
     free(o);
     free(s);
 }
 
 /* What can fail. False when out of memory: `client` is untouched. */
 static bool begin(struct session *s, struct opening *o, struct session_host *host,
-                  struct duplex *client, const struct service_arrival *arrival)
+                  struct duplex *client, const struct service_arrival *arrival,
+                  const struct client_slot *client_slot)
 {
     s->host = host;
+    s->client_slot = *client_slot;
     s->site = host->site;
     s->client = client;
     s->opening = o;
@@ -170,20 +170,19 @@ static bool begin(struct session *s, struct opening *o, struct session_host *hos
     o->head = ws_head_new(WS_SERVER);
     if (o->head == NULL || provenance_init(&o->from, arrival, client) != 0)
         return false;
-    if (session_limits_know_client(host, arrival) && !session_limits_enter(s, &arrival->peer.ip))
-        return false;
     s->has_tls = !o->from.is_awaited && site_has_tls(s->site, o->at);
     return !s->has_tls || session_secure(s, (struct span){0});
 }
 
 struct session *session_new(struct session_host *host, struct duplex *client,
-                            const struct service_arrival *arrival)
+                            const struct service_arrival *arrival,
+                            const struct client_slot *client_slot)
 {
     size_t name_size = strlen(arrival->name) + 1;
     struct session *s = calloc(1, sizeof(*s) + name_size);
     struct opening *o = calloc(1, sizeof(*o));
 
-    if (s == NULL || o == NULL || !begin(s, o, host, client, arrival)) {
+    if (s == NULL || o == NULL || !begin(s, o, host, client, arrival, client_slot)) {
         free_begun(s, o);
         return NULL;
     }

@@ -68,10 +68,11 @@ struct session_notes {
     char *unique_id;                  /* that fronts and backends know it by */
 };
 
-/* Takes over a new, paused stream and sets it going. NULL when out of memory: `client` is
- * untouched. */
+/* Takes over a new, paused stream and sets it going. `client_slot` counts it already, or is all
+ * zero. NULL when out of memory: `client` and the slot are untouched. */
 struct session *session_new(struct session_host *host, struct duplex *client,
-                            const struct service_arrival *arrival);
+                            const struct service_arrival *arrival,
+                            const struct client_slot *client_slot);
 
 /* Its address: of what is connected to us, or as a front has told. */
 const char *session_client_name(const struct session *s);

@@ -11,25 +11,28 @@ static const struct client_bounds *bounds_of(const struct session_host *host)
     return &host->site->settings->server.per_client;
 }
 
-bool session_limits_admit(const struct session_host *host, const struct ip *ip,
-                          struct session_limit *out)
+bool session_limits_enter(const struct session_host *host, const struct ip *ip,
+                          struct client_slot *slot, struct session_limit *out)
 {
     bool is_told;
 
-    switch (client_limits_judge(host->clients, loop_now_ms(host->loop), ip, bounds_of(host),
+    switch (client_limits_enter(host->clients, loop_now_ms(host->loop), ip, bounds_of(host), slot,
                                 &is_told)) {
     case CLIENT_IS_WELCOME:
-    case CLIENT_NO_MEMORY: /* who needs some next will say so */
         return true;
+    case CLIENT_NO_MEMORY:
+        *out = (struct session_limit){.is_memory = true, .problem = "out of memory"};
+        break;
     case CLIENT_HAS_TOO_MANY:
-        *out = (struct session_limit){LIMIT_CLIENT_CONNECTIONS,
-                                      "too many connections of this client", is_told};
+        *out = (struct session_limit){.kind = LIMIT_CLIENT_CONNECTIONS,
+                                      .problem = "too many connections of this client"};
         break;
     case CLIENT_IS_TOO_FAST:
-        *out = (struct session_limit){LIMIT_CLIENT_RATE, "too many new connections of this client",
-                                      is_told};
+        *out = (struct session_limit){.kind = LIMIT_CLIENT_RATE,
+                                      .problem = "too many new connections of this client"};
         break;
     }
+    out->is_told = is_told;
     return false;
 }
 
@@ -40,11 +43,6 @@ bool session_limits_know_client(const struct session_host *host,
 
     return arrival->has_peer && !arrival->at->has_header &&
            !cidr_list_has(trust->networks, trust->count, &arrival->peer.ip);
-}
-
-bool session_limits_enter(struct session *s, const struct ip *ip)
-{
-    return client_limits_enter(s->host->clients, loop_now_ms(s->host->loop), ip, &s->client_slot);
 }
 
 int session_limits_take_route(struct session *s)

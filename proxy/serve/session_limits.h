@@ -4,24 +4,23 @@
 
 #include "session.h"
 
-/* Which one was met. */
+/* Why a client may have no more. */
 struct session_limit {
-    enum limit_kind kind;
-    const char *problem; /* one line for the client. Static */
-    bool is_told;        /* whether it is worth telling (client_limits.h) */
+    bool is_memory;       /* we have none: no limit of its own */
+    enum limit_kind kind; /* else: the one that was met */
+    const char *problem;  /* one line for the client. Static */
+    bool is_told;         /* whether it is worth telling (client_limits.h) */
 };
 
-/* Whether the client `ip` may have one more connection, which its rate pays for; else `*out`. */
-bool session_limits_admit(const struct session_host *host, const struct ip *ip,
-                          struct session_limit *out);
+/* Counts one more connection of the client `ip`, which its rate pays for, in `slot`. False: it may
+ * have no more, and `*out` says why. */
+bool session_limits_enter(const struct session_host *host, const struct ip *ip,
+                          struct client_slot *slot, struct session_limit *out);
 
 /* Whether it is known at accept who the client is: the peer, and nobody whose word is taken for
  * another one. */
 bool session_limits_know_client(const struct session_host *host,
                                 const struct service_arrival *arrival);
-
-/* Counts it as one of the client's. False when out of memory. */
-bool session_limits_enter(struct session *s, const struct ip *ip);
 
 /* Counts it as one of its route's. 0, -EBUSY if there is no room, or -ENOMEM. */
 int session_limits_take_route(struct session *s);

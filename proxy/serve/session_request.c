@@ -74,16 +74,14 @@ static bool admit_late(struct session *s, const struct ip *client)
 {
     struct session_limit limit;
 
-    if (s->client_slot.client != NULL)
+    if (s->client_slot.client != NULL ||
+        session_limits_enter(s->host, client, &s->client_slot, &limit))
         return true;
-    if (!session_limits_admit(s->host, client, &limit)) {
+    if (!limit.is_memory)
         counter_add(&s->host->counters->loop.limits[limit.kind], 1);
-        session_refuse(s, 503, session_cause(CAUSE_LIMIT, CAUSE_AT_PROXY), limit.problem);
-        return false;
-    }
-    if (session_limits_enter(s, client))
-        return true;
-    session_refuse(s, 503, session_cause(CAUSE_NO_MEMORY, CAUSE_AT_PROXY), "out of memory");
+    session_refuse(s, 503,
+                   session_cause(limit.is_memory ? CAUSE_NO_MEMORY : CAUSE_LIMIT, CAUSE_AT_PROXY),
+                   limit.problem);
     return false;
 }
 

@@ -15,8 +15,10 @@ static struct service_session *start_session(void *owner, struct duplex *client,
                                              const struct service_arrival *arrival)
 {
     struct worker *w = owner;
-    struct session *session = session_new(&w->host, client, arrival);
+    struct session *session = session_new(&w->host, client, arrival, &w->admitted);
 
+    if (session == NULL)
+        client_limits_leave(w->host.clients, loop_now_ms(w->host.loop), &w->admitted);
     return session == NULL ? NULL : &session->base;
 }
 
@@ -65,9 +67,15 @@ static bool admit(void *owner, uint64_t id, struct duplex *client,
     struct worker *w = owner;
     struct session_limit limit;
 
+    w->admitted = (struct client_slot){0};
     if (!session_limits_know_client(&w->host, arrival) ||
-        session_limits_admit(&w->host, &arrival->peer.ip, &limit))
+        session_limits_enter(&w->host, &arrival->peer.ip, &w->admitted, &limit))
         return true;
+    if (limit.is_memory) {
+        duplex_abort(client, (struct cause){.what = CAUSE_NO_MEMORY});
+        log_line(LOG_ERROR, "out of memory: connection refused");
+        return false;
+    }
     count_dismissed(w, limit.kind);
     if (limit.is_told)
         dismiss(w, id, client, arrival, limit.problem);
@@ -111,19 +119,38 @@ void worker_adopt(struct worker *w, struct site *site)
 static void run_adopt(struct loop_call *c)
 {
     struct worker *w = container_of(c, struct worker, adopt);
+    unsigned wanted = w->wanted; /* before: what is taken is that one, or a later one */
     struct site *site = atomic_exchange(&w->incoming, NULL);
 
-    if (site == NULL)
-        return;
-    worker_adopt(w, site);
+    if (site != NULL)
+        worker_adopt(w, site);
     site_release(site);
+    w->adopted = wanted;
+    loop_send(w->first, &w->has_adopted);
 }
 
-void worker_send(struct worker *w, struct site *site)
+static void run_has_adopted(struct loop_call *c)
 {
+    struct worker *w = container_of(c, struct worker, has_adopted);
+
+    w->on_adopted(w->on_adopted_arg);
+}
+
+void worker_send(struct worker *w, struct site *site, struct loop *first, void (*fn)(void *arg),
+                 void *arg)
+{
+    w->first = first;
+    w->on_adopted = fn;
+    w->on_adopted_arg = arg;
     /* What has not been taken in the meantime need not be. */
     site_release(atomic_exchange(&w->incoming, site_hold(site)));
+    w->wanted++;
     loop_send(w->host.loop, &w->adopt);
+}
+
+bool worker_is_current(const struct worker *w)
+{
+    return w->adopted == w->wanted;
 }
 
 /* ---- its life ---- */
@@ -139,6 +166,7 @@ int worker_init(struct worker *w, const struct session_host *host, struct loop *
     w->host.openings = &w->openings;
     openings_init(&w->openings, share);
     loop_call_init(&w->adopt, run_adopt);
+    loop_call_init(&w->has_adopted, run_has_adopted);
     w->host.counters = counters_new();
     return w->host.counters == NULL ? -ENOMEM : 0;
 }

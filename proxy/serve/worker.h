@@ -11,9 +11,15 @@ struct worker {
     struct session_host host;
     struct service *service; /* NULL before it listens */
     struct openings openings;
+    struct client_slot admitted; /* of who has been let in, until its session has it */
     struct lag lag;
-    struct site *_Atomic incoming; /* held: to be adopted; or NULL */
+    struct site *_Atomic incoming;    /* held: to be adopted; or NULL */
+    _Atomic unsigned wanted, adopted; /* numbers of the sites that were sent, and are in use */
     struct loop_call adopt;
+    struct loop_call has_adopted; /* the answer to that */
+    struct loop *first;           /* where that goes: the loop that worker_send is called in */
+    void (*on_adopted)(void *arg);
+    void *on_adopted_arg;
 };
 
 extern const struct service_handler worker_handler; /* its owners are workers */
@@ -28,8 +34,13 @@ int worker_init(struct worker *w, const struct session_host *host, struct loop *
  * thread, or before that runs. */
 void worker_adopt(struct worker *w, struct site *site);
 
-/* The same from another thread, soon. */
-void worker_send(struct worker *w, struct site *site);
+/* From the thread of the loop `first`: the same, soon. Then calls `fn` in `first`: once it has been
+ * done for several, perhaps only once. */
+void worker_send(struct worker *w, struct site *site, struct loop *first, void (*fn)(void *arg),
+                 void *arg);
+
+/* Whether all that was sent is in use. From the thread that sends. */
+bool worker_is_current(const struct worker *w);
 
 /* Brings up to date what it counts only now and then; in its own thread. */
 void worker_count_loop(struct worker *w);

@@ -40,7 +40,7 @@ class Program:
         self._news = threading.Condition()
         self._taken: set[int] = set()
         self._is_told = False  # to end
-        env = {k: v for k, v in os.environ.items() if not k.startswith("TIDEGATE")}
+        env = {k: v for k, v in os.environ.items() if k == "TIDEGATE_WORKERS" or not k.startswith("TIDEGATE")}
         env.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
         env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=0")
         env.pop("JOURNAL_STREAM", None)

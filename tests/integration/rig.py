@@ -33,9 +33,8 @@ one_worker = pytest.mark.one_worker
 class Rig:
     """What one test has started. finish() ends it all and checks that the proxies are clean."""
 
-    def __init__(self, scheme: str = "ws", has_one_worker: bool = False) -> None:
+    def __init__(self, scheme: str = "ws") -> None:
         """`scheme`: with "wss" every proxy has a certificate, and all that is dialled here trusts it."""
-        self.has_one_worker = has_one_worker
         self.scheme = scheme
         self.is_secure = scheme == "wss"
         self.directory = Path(tempfile.mkdtemp(prefix="tidegate-"))  # short: unix socket paths are
@@ -63,8 +62,6 @@ class Rig:
             flags = (*certificates().serve_flags(), *flags)
         if isinstance(backend, TlsBackend) and not {"--backend-ca", "--backend-insecure"} & set(flags):
             flags = (*flags, "--backend-ca", certificates().ca)
-        if self.has_one_worker:
-            flags = (*flags, "--workers", "1")
         self.proxies.append(Proxy(where, *flags, **options))
         return self.proxies[-1]
 
@@ -132,8 +129,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
-    r = Rig(getattr(request, "param", "ws"), request.node.get_closest_marker("one_worker") is not None)
+def rig(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    if request.node.get_closest_marker("one_worker"):
+        monkeypatch.setenv("TIDEGATE_WORKERS", "1")
+    r = Rig(getattr(request, "param", "ws"))
     try:
         yield r
     finally:

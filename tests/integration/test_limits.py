@@ -15,6 +15,8 @@ from rig import Rig, one_worker, over_both, over_ws
 from support import dial, parse_address, payload, sha256, wait_until
 from wsclient import CARRIERS, HALF_CLOSE_CARRIERS, WsClient, request
 
+pytestmark = one_worker  # with several see test_workers.py
+
 TOO_MANY = "too many connections of this client"
 TOO_FAST = "too many new connections of this client"
 ROUTE_FULL = "too many connections of this route"
@@ -93,7 +95,6 @@ def test_59_connections_of_a_client(rig: Rig) -> None:
     first.read_data(14)
 
 
-@one_worker
 @over_ws
 @pytest.mark.parametrize("how", ["reset", "fin", "violation", "close", "complete"])
 def test_59_room_returns_after_every_end(rig: Rig, how: str) -> None:

@@ -207,6 +207,7 @@ def test_an_end_before_the_header(rig: Rig) -> None:
     assert proxy.wait_refused(client.name)["cause"] == "closed"
 
 
+@one_worker
 def test_going_away_before_the_header(rig: Rig) -> None:
     proxy = rig.proxy(rig.backend(), "--max-handshakes", "5", listen=LISTEN)
     client = rig.dial_bare(proxy)

@@ -78,17 +78,35 @@ static struct ip numbered(unsigned n)
     return ip_of(text);
 }
 
+/* What is said to one more that leaves at once. */
+static enum client_verdict judge_ip(const struct ip *ip, const struct client_bounds *bounds,
+                                    bool *is_told)
+{
+    struct client_slot slot = {0};
+    enum client_verdict verdict = client_limits_enter(limits, now_ms, ip, bounds, &slot, is_told);
+    assert_int_equal(slot.client != NULL, verdict == CLIENT_IS_WELCOME);
+    client_limits_leave(limits, now_ms, &slot);
+    return verdict;
+}
+
+static bool enter_ip(const struct ip *ip, struct client_slot *slot)
+{
+    static const struct client_bounds none = {0};
+    bool is_told;
+    return client_limits_enter(limits, now_ms, ip, &none, slot, &is_told) == CLIENT_IS_WELCOME;
+}
+
 static enum client_verdict judge(const char *text, struct client_bounds bounds)
 {
     struct ip ip = ip_of(text);
     bool is_told;
-    return client_limits_judge(limits, now_ms, &ip, &bounds, &is_told);
+    return judge_ip(&ip, &bounds, &is_told);
 }
 
 static void enter(const char *text, struct client_slot *slot)
 {
     struct ip ip = ip_of(text);
-    assert_true(client_limits_enter(limits, now_ms, &ip, slot));
+    assert_true(enter_ip(&ip, slot));
 }
 
 static const struct client_bounds two = {.connections = 2}, five_a_second = {.rate_per_s = 5};
@@ -201,8 +219,7 @@ static void test_some_are_told(void **state)
     enter("10.0.0.1", &s);
     for (int second = 0; second < 3; second++) {
         for (int i = 0; i < 25; i++) {
-            assert_int_equal(client_limits_judge(limits, now_ms, &ip, &one, &is_told),
-                             CLIENT_HAS_TOO_MANY);
+            assert_int_equal(judge_ip(&ip, &one, &is_told), CLIENT_HAS_TOO_MANY);
             assert_int_equal(is_told, i < CLIENT_LIMITS_TOLD_A_SECOND);
         }
         pass(1000);
@@ -292,8 +309,6 @@ static void test_who_is_gone_is_forgotten(void **state)
     pass(1000);
     judge("10.0.0.4", two);
     assert_int_equal(client_limits_known(limits), 1);
-    judge("10.0.0.5", (struct client_bounds){0}); /* without a limit there is nothing to know */
-    assert_int_equal(client_limits_known(limits), 1);
 }
 
 static void test_a_flood_of_addresses_is_bounded(void **state)
@@ -305,17 +320,14 @@ static void test_a_flood_of_addresses_is_bounded(void **state)
     struct client_bounds one = {.connections = 1, .rate_per_s = 1};
     for (unsigned i = 0; i < 3 * CLIENT_LIMITS_IDLE_MAX; i++) {
         struct ip ip = numbered(i);
-        assert_int_equal(client_limits_judge(limits, now_ms, &ip, &one, &is_told),
-                         CLIENT_IS_WELCOME);
+        assert_int_equal(judge_ip(&ip, &one, &is_told), CLIENT_IS_WELCOME);
         assert_true(client_limits_known(limits) <= CLIENT_LIMITS_IDLE_MAX + 1);
     }
     /* Who has a connection is not forgotten for it; nor are the youngest of the others. */
     assert_int_equal(judge("192.0.2.1", one), CLIENT_HAS_TOO_MANY);
     struct ip last = numbered(3 * CLIENT_LIMITS_IDLE_MAX - 1), first = numbered(0);
-    assert_int_equal(client_limits_judge(limits, now_ms, &last, &one, &is_told),
-                     CLIENT_IS_TOO_FAST);
-    assert_int_equal(client_limits_judge(limits, now_ms, &first, &one, &is_told),
-                     CLIENT_IS_WELCOME);
+    assert_int_equal(judge_ip(&last, &one, &is_told), CLIENT_IS_TOO_FAST);
+    assert_int_equal(judge_ip(&first, &one, &is_told), CLIENT_IS_WELCOME);
     client_limits_leave(limits, now_ms, &s);
     pass(1000);
     judge("10.0.0.1", one);
@@ -338,7 +350,7 @@ static void check_against_a_model(void)
             client_limits_leave(limits, now_ms, &slots[slot]);
             expected[owner[slot]]--;
         } else {
-            assert_true(client_limits_enter(limits, now_ms, &ip, &slots[slot]));
+            assert_true(enter_ip(&ip, &slots[slot]));
             owner[slot] = client;
             expected[client]++;
         }
@@ -348,7 +360,7 @@ static void check_against_a_model(void)
             struct client_bounds b = {.connections = expected[client] + more};
             bool is_told;
             if (b.connections != 0)
-                assert_int_equal(client_limits_judge(limits, now_ms, &ip, &b, &is_told),
+                assert_int_equal(judge_ip(&ip, &b, &is_told),
                                  more == 0 ? CLIENT_HAS_TOO_MANY : CLIENT_IS_WELCOME);
         }
     }
@@ -381,21 +393,20 @@ static void test_out_of_memory(void **state)
         allocations_left = before + 1;
     }
     allocations_left = 0;
-    assert_int_equal(client_limits_judge(limits, now_ms, &ip, &two, &is_told), CLIENT_NO_MEMORY);
-    assert_false(client_limits_enter(limits, now_ms, &ip, &none));
+    assert_int_equal(judge_ip(&ip, &two, &is_told), CLIENT_NO_MEMORY);
+    assert_false(enter_ip(&ip, &none));
     assert_null(none.client);
     client_limits_leave(limits, now_ms, &none);
     /* Without memory for more buckets (the 65th client wants them) it goes on with those it has. */
     for (unsigned i = 0; i < 200; i++) {
         struct ip one = numbered(i);
         allocations_left = 1;
-        assert_true(client_limits_enter(limits, now_ms, &one, &slots[i]));
+        assert_true(enter_ip(&one, &slots[i]));
     }
     for (unsigned i = 0; i < 200; i++) {
         struct ip one = numbered(i);
         struct client_bounds bound = {.connections = 1};
-        assert_int_equal(client_limits_judge(limits, now_ms, &one, &bound, &is_told),
-                         CLIENT_HAS_TOO_MANY);
+        assert_int_equal(judge_ip(&one, &bound, &is_told), CLIENT_HAS_TOO_MANY);
         client_limits_leave(limits, now_ms, &slots[i]);
     }
 }
