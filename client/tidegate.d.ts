@@ -39,11 +39,11 @@ export class TidegateError extends Error {
 export interface Options {
   /** Aborts the connection, also while it opens. */
   signal?: AbortSignal;
-  /** Bytes that the peer may send ahead of what was read: 1 to 2 ** 32 - 1. Default: 1 MiB (1048576). */
+  /** Bytes that the peer may send ahead of what was read, and not one more: 1 to 2 ** 32 - 1. Default: 1 MiB (1048576). */
   window?: number;
   /** A bearer token for the proxy. */
   token?: string;
-  /** Further subprotocols to offer; `v1.tidegate` must be the one that is chosen. */
+  /** Further subprotocols to offer; the one that is chosen must be ours: `v1.tidegate` or `v1.tidegate.window.N`. */
   protocols?: string | string[];
   /** Default: the global one. Its instances must be like those of the standard; those of `ws` are. */
   WebSocket?: new (url: string, protocols: string[]) => any;

@@ -9,7 +9,7 @@ const CODES = {
   EPROTO: [1002, 1003, 1007, 1009, 4001],
   EDENIED: [1008, 1013],
   ETIMEDOUT: [1012, 4004, 4005, 4006, 4007],
-  ETRUNCATED: [4002],
+  ETRUNCATED: [1000, 1005, 1006, 4002],
   EUNREACHABLE: [4003, 4008],
 };
 
@@ -44,7 +44,7 @@ export function connect(url, options = {}) {
 
   // ---- down ----
 
-  const queue = []; // not taken yet; the stream's own would be lost when it fails
+  const queue = []; // the stream's own would be lost when it fails
   let down, hasEnd, isWanted, isBroken, isTold;
   let received = 0;
   let taken = 0;
@@ -68,7 +68,7 @@ export function connect(url, options = {}) {
     socket.send(`WINDOW ${granted}`);
   }
 
-  // What is wanted and, behind all that came, the end or the failure.
+  // What is wanted; then the end or the failure.
   function feed() {
     if (isWanted && queue.length) take();
     if (queue.length || isTold || !(isBroken || hasEnd)) return;
@@ -162,7 +162,7 @@ export function connect(url, options = {}) {
 
   function fail(closeCode, reason) {
     let code = Object.keys(CODES).find((key) => CODES[key].includes(closeCode)) ?? "ECONNRESET";
-    if ([1000, 1005, 1006].includes(closeCode)) code = hasEnd ? "EPIPE" : "ETRUNCATED";
+    if (hasEnd && [1000, 1005, 1006].includes(closeCode)) code = "EPIPE";
     if (!isOpen) code = / response: 4/.test(reason) ? "EDENIED" : "EUNREACHABLE"; // only `ws` tells
     end(new TidegateError(code, closeCode, reason));
   }
@@ -173,12 +173,12 @@ export function connect(url, options = {}) {
   }
 
   function control(text) {
-    const [, word, digits] = /^(FIN|WINDOW) (0|[1-9]\d{0,15})$/.exec(text) ?? [];
+    const [, word, digits] = /^(FIN|WINDOW) (0|[1-9]\d*)$/.exec(text) ?? [];
     const number = +digits;
     if (!Number.isSafeInteger(number)) {
       if (!/^[a-z][a-zA-Z\d-]* [!-~][ -~]*$/.test(text) || text.length > 125) refuse(4001, "unknown control");
     } else if (word === "WINDOW") {
-      limit = limit === Infinity ? number : Math.max(limit, number);
+      if (limit === Infinity || limit < number) limit = number;
       wake(0);
     } else if (hasEnd) {
       refuse(4001, "data behind FIN");
@@ -194,7 +194,8 @@ export function connect(url, options = {}) {
   if (signal?.aborted) {
     onAbort();
   } else {
-    const offer = [CARRIER].concat(protocols, token === undefined ? [] : bearer(token));
+    const windowed = `${CARRIER}.window.${window}`;
+    const offer = [CARRIER, windowed].concat(protocols, token === undefined ? [] : bearer(token));
     socket = new WebSocket(String(url).replace(/^http/, "ws"), offer);
     signal?.addEventListener("abort", onAbort);
     globalThis.addEventListener?.("pagehide", onAbort); // a page may be kept, frozen
@@ -202,8 +203,9 @@ export function connect(url, options = {}) {
     socket.onopen = () => {
       if (isOver) return;
       isOpen = true;
-      if (socket.protocol !== CARRIER) return refuse(4001, "no half-close");
-      socket.send(`WINDOW ${window}`);
+      if (socket.protocol === windowed) limit = 0;
+      else if (socket.protocol === CARRIER) socket.send(`WINDOW ${window}`);
+      else return refuse(4001, "no half-close");
       opened.resolve();
     };
     socket.onmessage = ({ data }) => {
@@ -235,7 +237,7 @@ export function connect(url, options = {}) {
         if (writable.locked) throw new TypeError("writable is locked");
         writable.close().catch(() => {}); // closed tells
       }
-      if (!readable.locked) readable.pipeTo(new WritableStream()).catch(() => {});
+      readable.pipeTo(new WritableStream()).catch(() => {});
       return closed.promise;
     },
     async [Symbol.asyncDispose]() {

@@ -268,9 +268,10 @@ test("what is offered: half-close first, then the names, then the token", async 
     connection.abort();
     return asked.split(/, ?/);
   };
-  assert.deepEqual(await offered({}), ["v1.tidegate"]);
-  assert.deepEqual(await offered({ protocols: "one" }), ["v1.tidegate", "one"]);
-  const [carrier, one, two, bearer] = await offered({ protocols: ["one", "two"], token: "tøken>?" });
+  assert.deepEqual(await offered({}), ["v1.tidegate", "v1.tidegate.window.1048576"]);
+  assert.deepEqual(await offered({ window: 1 }), ["v1.tidegate", "v1.tidegate.window.1"]);
+  assert.deepEqual(await offered({ protocols: "one" }), ["v1.tidegate", "v1.tidegate.window.1048576", "one"]);
+  const [carrier, , one, two, bearer] = await offered({ protocols: ["one", "two"], token: "tøken>?" });
   assert.deepEqual([carrier, one, two], ["v1.tidegate", "one", "two"]);
   const prefix = "base64url.bearer.authorization.tidegate.";
   assert.ok(bearer.startsWith(prefix));

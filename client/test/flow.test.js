@@ -66,7 +66,6 @@ testEach("a reader that stalls holds the backend at its window", async (t, WebSo
       assert.equal(Counting.received(), count);
     }
   };
-  await knock(); // and before it our first WINDOW
   const flood = Buffer.alloc(32 * MB, "x");
   socket.end(flood);
   await passed(window);
@@ -87,6 +86,28 @@ testEach("a reader that stalls holds the backend at its window", async (t, WebSo
   assert.equal((await reader.read(new Uint8Array(1))).done, true);
   await writer.close();
   await connection.closed;
+});
+
+testEach("100 MB each way at once through an echo", async (t, WebSocket) => {
+  const { connection, socket } = await (await rig(t, WebSocket)).pair();
+  socket.pipe(socket); // reads no more than it is rid of
+  const block = randomBytes(MB);
+  const up = createHash("sha256");
+  let count = 0;
+  const source = new ReadableStream({
+    pull(controller) {
+      block.writeUInt32LE(count++);
+      up.update(block);
+      controller.enqueue(Uint8Array.from(block));
+      if (count === 100) controller.close();
+    },
+  });
+  const sent = source.pipeTo(connection.writable);
+  const down = createHash("sha256");
+  for await (const chunk of connection.readable) down.update(chunk);
+  await sent;
+  assert.equal(down.digest("hex"), up.digest("hex"));
+  assert.equal((await connection.closed).closeCode, 1000);
 });
 
 testEach("a window of one byte", async (t, WebSocket) => {
@@ -129,39 +150,82 @@ testEach("a backend that stalls holds the writer", async (t, WebSocket) => {
   assert.equal(await text(connection.readable), "");
 });
 
-testEach("the peer's WINDOW is kept, and FIN needs none", async (t, WebSocket) => {
-  const messages = [];
+/** A fake server that takes this name of those that are offered. `peer.socket` is its end; `peer.until(n)` messages. */
+async function listening(t, name, begin) {
+  const peer = { messages: [] };
   let news = () => {};
-  let peer;
-  const url = await fakeServer(t, (socket) => {
-    peer = socket;
+  const script = (socket) => {
+    peer.socket = socket;
     socket.on("message", (data, isBinary) => {
-      messages.push(isBinary ? data.length : data.toString());
+      peer.messages.push(isBinary ? data.length : data.toString());
       news();
     });
+    begin(socket);
+  };
+  peer.until = async (count) => {
+    while (peer.messages.length < count) await new Promise((resolve) => (news = resolve));
+  };
+  peer.url = await fakeServer(t, script, { handleProtocols: (names) => [...names].find((one) => one === name) });
+  return peer;
+}
+
+testEach("a peer that knows only v1.tidegate: its WINDOW is kept when it comes, and FIN needs none", async (t, WebSocket) => {
+  const peer = await listening(t, "v1.tidegate", (socket) => {
     socket.send("WINDOW 10");
     socket.send("WINDOW 5"); // smaller: ignored
     socket.send("hint nothing that has to be understood");
     socket.send(Buffer.from("!")); // whoever has read this has them
   });
-  const until = async (count) => {
-    while (messages.length < count) await new Promise((resolve) => (news = resolve));
-  };
-  const { readable, writable } = connect(url, { WebSocket, window: 77 });
+  const { readable, writable } = connect(peer.url, { WebSocket, window: 77 });
   const reader = readable.getReader();
   await reader.read();
   const writer = writable.getWriter();
   const written = writer.write(new Uint8Array(25));
-  await until(2);
-  assert.deepEqual(messages, ["WINDOW 77", 10]);
-  peer.send("WINDOW 25");
+  await peer.until(2);
+  assert.deepEqual(peer.messages, ["WINDOW 77", 10]);
+  peer.socket.send("WINDOW 25");
   await written;
   await writer.close();
-  await until(4);
-  assert.deepEqual(messages, ["WINDOW 77", 10, 15, "FIN 25"]);
-  peer.send("FIN 1");
+  await peer.until(4);
+  assert.deepEqual(peer.messages, ["WINDOW 77", 10, 15, "FIN 25"]);
+  peer.socket.send("FIN 1");
   assert.equal((await reader.read()).done, true);
-  peer.close(1000);
+  peer.socket.close(1000);
+});
+
+testEach("a peer that knows only v1.tidegate and says no WINDOW takes everything", async (t, WebSocket) => {
+  const peer = await listening(t, "v1.tidegate", () => {});
+  const { writable } = connect(peer.url, { WebSocket, window: 77 });
+  const writer = writable.getWriter();
+  await writer.write(new Uint8Array(100_000));
+  await writer.close();
+  await peer.until(4);
+  assert.deepEqual(peer.messages, ["WINDOW 77", 65536, 34464, "FIN 100000"]);
+});
+
+testEach("a peer that took our window: not a byte before its own, and ours is not said again", async (t, WebSocket) => {
+  const peer = await listening(t, "v1.tidegate.window.10", (socket) => socket.send(Buffer.from("01234")));
+  const { readable, writable } = connect(peer.url, { WebSocket, window: 10 });
+  const reader = readable.getReader();
+  const writer = writable.getWriter();
+  const written = writer.write(new Uint8Array(25));
+  assert.equal((await reader.read()).value.length, 5); // half: worth a WINDOW
+  await peer.until(1);
+  assert.deepEqual(peer.messages, ["WINDOW 15"]);
+  peer.socket.send("WINDOW 20");
+  await peer.until(2);
+  peer.socket.send("WINDOW 25");
+  await written;
+  await peer.until(3);
+  assert.deepEqual(peer.messages, ["WINDOW 15", 20, 5]);
+});
+
+testEach("a peer that took our window: FIN waits for none", async (t, WebSocket) => {
+  const peer = await listening(t, "v1.tidegate.window.1048576", () => {});
+  const { writable } = connect(peer.url, { WebSocket });
+  await writable.close();
+  await peer.until(1);
+  assert.deepEqual(peer.messages, ["FIN 0"]);
 });
 
 /** A WebSocket without a network, whose `bufferedAmount` is as the test says. */

@@ -23,7 +23,8 @@ void ws_duplex_update_reading(struct ws_duplex *w)
     if (w->lower == NULL || w->early.data != NULL)
         return;
     bool wanted = w->state == WS_CLOSING || (!w->is_paused && w->held.size == 0) ||
-                  (w->reads_ahead && w->held.size < WS_READ_AHEAD);
+                  (w->reads_ahead && w->held.size < WS_READ_AHEAD) ||
+                  (w->window > 0 && w->held.size <= w->window); /* what is behind it all, too */
     if (wanted == !w->is_lower_paused)
         return;
     w->is_lower_paused = !wanted;
@@ -43,6 +44,36 @@ static void fire_ahead(struct deadline *d)
         return;
     w->reads_ahead = true;
     ws_duplex_update_reading(w);
+}
+
+/* ---- our window ---- */
+
+static void send_window(struct ws_duplex *w, uint64_t taken)
+{
+    struct half_close_message m = {HALF_CLOSE_WINDOW, taken + w->window};
+    w->granted_at = (uint32_t)taken;
+    ws_sender_control(&w->sender, m);
+    if (w->sender.has_failed)
+        ws_duplex_break_for(w, CAUSE_INTERNAL, 0);
+}
+
+void ws_duplex_grant(struct ws_duplex *w)
+{
+    uint64_t taken = w->received - w->held.size;
+    bool is_wanted = w->window > 0 && w->state == WS_OPEN && !w->has_peer_ended;
+    if (is_wanted && !w->sender.is_lower_full &&
+        (uint32_t)taken - w->granted_at >= w->window - w->window / 2)
+        send_window(w, taken);
+}
+
+void ws_duplex_begin_with_windows(struct duplex *d, uint64_t send, uint32_t receive)
+{
+    struct ws_duplex *w = from_duplex(d);
+    assert(!ws_duplex_is_plain(w) && receive > 0);
+    w->sender.window = send;
+    w->window = receive;
+    if (w->sender.role == WS_SERVER)
+        send_window(w, 0);
 }
 
 /* ---- the end of it ---- */
@@ -242,6 +273,7 @@ static void run_pump(struct task *t)
         ws_duplex_die(w);
         w->duplex.events->on_abort(w->duplex.owner, w->broken);
     }
+    ws_duplex_grant(w);
     if (ws_duplex_has_owner(w))
         ws_duplex_update_reading(w);
 }
@@ -293,7 +325,7 @@ static void ws_pause(struct duplex *d)
         return;
     w->is_paused = true;
     w->reads_ahead = false;
-    if (!deadline_is_set(&w->ahead))
+    if (w->window == 0 && !deadline_is_set(&w->ahead))
         deadline_set(w->scheduler, &w->ahead, READ_AHEAD_DELAY_MS);
     ws_duplex_update_reading(w);
 }

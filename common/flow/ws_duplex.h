@@ -9,6 +9,9 @@
  *   WINDOW n                            lets write() go on up to n
  *   Ping                                answered here, also while paused, up to WS_READ_AHEAD bytes
  * behind the data that the owner does not take
+ *
+ * With windows of our own (ws_duplex_begin_with_windows) all that a peer who keeps to them may send
+ * is read, paused or not: nothing that it says is ever held up by its own data.
  */
 #ifndef TIDEGATE_WS_DUPLEX_H
 #define TIDEGATE_WS_DUPLEX_H
@@ -21,6 +24,11 @@
  * A peer that has been sent more than this since its last sign of life may be paused itself, and
  * owes no pong. */
 #define WS_READ_AHEAD 65536
+
+/* How far a page may be ahead of what its backend has taken. It is what one stalled connection may
+ * hold in memory, against what one connection can carry: so much in each round trip, 42 Mbit/s over
+ * 100 ms. */
+#define WS_WINDOW (512 * 1024)
 
 struct ws_duplex_config {
     uint64_t ping_interval_ms; /* 0: no pings */
@@ -38,5 +46,12 @@ struct ws_duplex_config {
 struct duplex *ws_duplex_new(struct scheduler *s, struct duplex *lower, enum ws_role role,
                              enum ws_carrier carrier, const struct ws_duplex_config *config,
                              struct span early);
+
+/* Both streams begin with windows, as v1.tidegate.window.N has it (docs/protocol.md section 2).
+ * Before anything else is called, and not for WS_PLAIN. The peer takes `send` bytes until it says
+ * WINDOW. It is let `receive` bytes (1 to 2^31) ahead of what the owner has taken, the owner paused
+ * or not: a server says so here, a client has said it in its handshake. A peer that sends more is
+ * not read until its backlog is below that again. */
+void ws_duplex_begin_with_windows(struct duplex *d, uint64_t send, uint32_t receive);
 
 #endif

@@ -40,21 +40,23 @@ struct ws_duplex {
         patience; /* the end of waiting: for the owner to take `held`, or for the peer's Close */
     struct deadline ahead; /* after this long a pause, read on up to WS_READ_AHEAD */
     struct task pump;      /* tells the owner what is due, or frees */
-    uint16_t peer_code;    /* of the peer's Close */
+    uint32_t window; /* payload that the peer may be ahead of the owner; 0: it is not told any */
+    uint32_t granted_at; /* what the owner had taken when the peer was last told; modulo 2^32 */
+    uint16_t peer_code;  /* of the peer's Close */
     uint8_t state;
-    bool is_paused;       /* by the owner */
-    bool is_lower_paused; /* by us */
-    bool reads_ahead;     /* the pause has lasted */
-    bool is_lower_over;   /* the lower's peer side has ended, harmlessly */
-    bool is_full_told;    /* write() said full: on_drain is owed */
-    bool has_peer_ended;  /* FIN n came and n was right (plain: Close 1000) */
-    bool has_told_end;
-    bool has_peer_closed; /* Close came */
-    bool is_finishing;    /* finish() was called */
-    bool has_sent_end;    /* FIN was handed to the lower (plain: Close) */
-    bool is_finished;     /* ... and accepted; client: confirmed. on_finished is due */
-    bool has_told_finished;
-    bool awaits_pong;
+    bool is_paused : 1;       /* by the owner */
+    bool is_lower_paused : 1; /* by us */
+    bool reads_ahead : 1;     /* the pause has lasted */
+    bool is_lower_over : 1;   /* the lower's peer side has ended, harmlessly */
+    bool is_full_told : 1;    /* write() said full: on_drain is owed */
+    bool has_peer_ended : 1;  /* FIN n came and n was right (plain: Close 1000) */
+    bool has_told_end : 1;
+    bool has_peer_closed : 1; /* Close came */
+    bool is_finishing : 1;    /* finish() was called */
+    bool has_sent_end : 1;    /* FIN was handed to the lower (plain: Close) */
+    bool is_finished : 1;     /* ... and accepted; client: confirmed. on_finished is due */
+    bool has_told_finished : 1;
+    bool awaits_pong : 1;
 };
 
 static inline bool ws_duplex_has_owner(const struct ws_duplex *w)
@@ -97,6 +99,10 @@ void ws_duplex_leave(struct ws_duplex *w);
 
 /* Pauses or resumes the lower, as the state and the owner's pause demand. */
 void ws_duplex_update_reading(struct ws_duplex *w);
+
+/* Lets the peer send more if the owner has taken enough to be worth saying so. Not while the lower
+ * is full, so that nothing piles up for a peer that does not read: again when it has drained. */
+void ws_duplex_grant(struct ws_duplex *w);
 
 /* After the lower drained, or the window grew. */
 void ws_duplex_writing_went_on(struct ws_duplex *w);

@@ -165,6 +165,7 @@ void ws_receive_bytes(struct ws_duplex *w, struct span bytes)
             take_event_closing(w, &event);
     }
     tell_data(w, &joined);
+    ws_duplex_grant(w);
     if (ws_duplex_has_owner(w))
         ws_duplex_update_reading(w);
 }
@@ -210,6 +211,8 @@ static void lower_on_drain(void *owner)
 {
     struct ws_duplex *w = owner;
     ws_sender_drained(&w->sender);
+    ws_duplex_grant(w); /* before payload: the peer may be waiting for it */
+    ws_sender_go_on(&w->sender);
     ws_duplex_writing_went_on(w);
 }
 

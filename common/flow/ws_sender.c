@@ -59,8 +59,8 @@ static void send_payload(struct ws_sender *s, const struct span *spans, size_t c
     s->unconfirmed += len;
 }
 
-/* Sends what was blocked, as far as the window and the lower let it. */
-static void send_blocked(struct ws_sender *s)
+/* What was blocked, as far as the window and the lower let it. */
+void ws_sender_go_on(struct ws_sender *s)
 {
     struct span next;
     while (!s->is_lower_full && s->bytes < s->window && queue_peek(&s->blocked, &next, 1) > 0) {
@@ -90,7 +90,7 @@ int ws_sender_data(struct ws_sender *s, const struct span *spans, size_t count)
         if (error != 0)
             return error;
     }
-    send_blocked(s);
+    ws_sender_go_on(s);
     return 0;
 }
 
@@ -144,7 +144,7 @@ void ws_sender_window(struct ws_sender *s, uint64_t window)
 {
     if (s->window == UINT64_MAX || window > s->window)
         s->window = window;
-    send_blocked(s);
+    ws_sender_go_on(s);
 }
 
 void ws_sender_drained(struct ws_sender *s)
@@ -156,7 +156,6 @@ void ws_sender_drained(struct ws_sender *s)
         free(s->pong.data);
         s->pong = (struct span){NULL, 0};
     }
-    send_blocked(s);
 }
 
 bool ws_sender_is_full(const struct ws_sender *s)

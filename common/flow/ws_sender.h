@@ -52,8 +52,10 @@ void ws_sender_close(struct ws_sender *s, uint16_t code, const char *reason);
  * may. */
 void ws_sender_window(struct ws_sender *s, uint64_t window);
 
-/* The lower is no longer full. Sends what waited for that. */
+/* The lower is no longer full. Sends the pong that waited for that; payload goes on when it is told
+ * to, behind whatever else is to come first. */
 void ws_sender_drained(struct ws_sender *s);
+void ws_sender_go_on(struct ws_sender *s);
 
 /* Payload written has not all gone to the lower, or the lower is full. */
 bool ws_sender_is_full(const struct ws_sender *s);

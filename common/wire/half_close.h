@@ -8,7 +8,8 @@
 
 #define HALF_CLOSE_EXTENSION   "tidegate-half-close"
 #define HALF_CLOSE_SUBPROTOCOL "v1.tidegate"
-#define HALF_CLOSE_NUMBER_MAX  UINT64_C(9007199254740991) /* 2^53 - 1 */
+#define HALF_CLOSE_WINDOWED    HALF_CLOSE_SUBPROTOCOL ".window." /* and a number, from 1 on */
+#define HALF_CLOSE_NUMBER_MAX  UINT64_C(9007199254740991)        /* 2^53 - 1 */
 #define HALF_CLOSE_TEXT_MAX    32 /* the longest message written here: "WINDOW " and 16 digits */
 
 enum half_close_type {

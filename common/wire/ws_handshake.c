@@ -4,6 +4,7 @@
 #include "half_close.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #define KEY_BYTES          16
@@ -59,10 +60,23 @@ static bool is_same(const char *name, size_t len, const char *ours)
     return len == strlen(ours) && memcmp(name, ours, len) == 0;
 }
 
+/* The number behind "v1.tidegate.window."; 0: it is some other subprotocol. */
+static uint64_t window_of(const char *name, size_t len)
+{
+    size_t prefix = strlen(HALF_CLOSE_WINDOWED);
+    uint64_t window;
+
+    if (len < prefix || memcmp(name, HALF_CLOSE_WINDOWED, prefix) != 0 ||
+        !text_parse_number(name + prefix, len - prefix, HALF_CLOSE_NUMBER_MAX, &window))
+        return 0;
+    return window;
+}
+
 /* What is found of ours in a list of extensions or subprotocols. */
 struct found {
     unsigned elements;       /* in the list */
     bool has_half_close;     /* the extension without parameters, or the subprotocol */
+    uint64_t window;         /* of the first subprotocol that is well formed and has one; or 0 */
     bool has_with_parameter; /* the extension, with some: not acceptable */
     bool has_binary;
 };
@@ -101,6 +115,8 @@ static bool read_list(const char *list, bool takes_parameters, struct found *out
             out->has_with_parameter = out->has_with_parameter || has_parameter;
         } else if (!takes_parameters && is_same(name, len, BINARY_SUBPROTOCOL)) {
             out->has_binary = true;
+        } else if (!takes_parameters && out->window == 0) {
+            out->window = window_of(name, len);
         }
     }
 }
@@ -173,16 +189,19 @@ static void choose(struct ws_head *request, struct ws_offer *offer)
     if (!read_list(ws_head_field(request, "sec-websocket-protocol"), false, &subprotocols))
         subprotocols = (struct found){0};
 
+    bool has_subprotocol = subprotocols.has_half_close || subprotocols.window > 0;
     offer->has_half_close_asked =
-        extensions.has_half_close || extensions.has_with_parameter || subprotocols.has_half_close;
+        extensions.has_half_close || extensions.has_with_parameter || has_subprotocol;
     if (extensions.has_half_close)
         offer->carrier = WS_EXTENSION;
-    else if (subprotocols.has_half_close)
+    else if (has_subprotocol)
         offer->carrier = WS_SUBPROTOCOL;
-    if (offer->carrier == WS_SUBPROTOCOL)
+    if (offer->carrier == WS_SUBPROTOCOL) {
         offer->subprotocol = HALF_CLOSE_SUBPROTOCOL;
-    else if (subprotocols.has_binary)
+        offer->window = subprotocols.window;
+    } else if (subprotocols.has_binary) {
         offer->subprotocol = BINARY_SUBPROTOCOL;
+    }
 }
 
 static int refuse(int status, const char *why, const char **problem)
@@ -230,7 +249,10 @@ void ws_handshake_accept(const struct ws_offer *offer, struct text *out)
               "Connection: Upgrade\r\n"
               "Sec-WebSocket-Accept: %s\r\n",
               offer->accept);
-    if (offer->subprotocol != NULL)
+    if (offer->window > 0)
+        text_addf(out, "Sec-WebSocket-Protocol: " HALF_CLOSE_WINDOWED "%" PRIu64 "\r\n",
+                  offer->window);
+    else if (offer->subprotocol != NULL)
         text_addf(out, "Sec-WebSocket-Protocol: %s\r\n", offer->subprotocol);
     if (offer->carrier == WS_EXTENSION)
         text_add(out, "Sec-WebSocket-Extensions: " HALF_CLOSE_EXTENSION "\r\n");

@@ -15,6 +15,7 @@
 struct ws_offer {
     enum ws_carrier carrier;     /* the extension if well formed, else v1.tidegate, else plain */
     const char *subprotocol;     /* to answer: "v1.tidegate", "binary" or NULL. Static */
+    uint64_t window;             /* or, if not 0: "v1.tidegate.window." and this number */
     bool has_half_close_asked;   /* either carrier was offered */
     char accept[WS_ACCEPT_SIZE]; /* Sec-WebSocket-Accept */
 };

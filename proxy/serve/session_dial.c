@@ -79,6 +79,7 @@ static void on_dialled(void *owner, const struct backend_dial_result *result)
     struct session *s = owner;
     const struct server_observer *observer = &s->host->observer;
     struct duplex *ws;
+    uint64_t window;
 
     s->opening->dial = NULL;
     s->backend = result->state;
@@ -91,6 +92,7 @@ static void on_dialled(void *owner, const struct backend_dial_result *result)
     service_session_connected(&s->base, result->stream);
     if (observer->on_connected != NULL)
         observer->on_connected(observer->arg, s->carrier);
+    window = s->opening->offer.window;
     ws = upgrade(s);
     if (ws == NULL) {
         struct relay_report report = {.cause = {CAUSE_NO_MEMORY, CAUSE_AT_PROXY, 0}};
@@ -98,6 +100,8 @@ static void on_dialled(void *owner, const struct backend_dial_result *result)
         session_relay_done(&s->relay, &report);
         return;
     }
+    if (window > 0)
+        ws_duplex_begin_with_windows(ws, window, WS_WINDOW);
     relay_start(&s->relay, loop_scheduler(s->host->loop), ws, backend, &s->route->settings->relay,
                 session_relay_done);
     relay_watch_first_end(&s->relay, session_limits_first_end);

@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from support import resident_bytes
+
 PATIENCE = 30.0
 FLAGS = [
     "--headless=new",
@@ -133,6 +135,13 @@ class Chromium:
 
     def page(self, width: int = 1200, height: int = 850, **media: str) -> Page:
         return Page(self, width, height, media)
+
+    def resident_bytes(self) -> int:
+        """Of all its processes, what is their own and in RAM: a page cannot keep bytes anywhere else."""
+        return sum(map(resident_bytes, self._processes()))
+
+    def _processes(self) -> list[int]:
+        return [process["id"] for process in self.call("SystemInfo.getProcessInfo")["processInfo"]]
 
     def close(self) -> None:
         try:

@@ -99,6 +99,12 @@ def test_stalled_page(half_close: Page, pictures: Path) -> None:
     assert half_close.value("document.querySelector('#stall').getAttribute('aria-pressed')") == "false"
 
 
+def test_stalled_page_that_nothing_comes_to(half_close: Page) -> None:
+    """The window in the handshake counts, and the proxy's own does not."""
+    half_close.value("document.querySelector('#again').click(), document.querySelector('#stall').click()")
+    wait_verdict(half_close, "with", "of the 64 bytes that may come ahead")
+
+
 def test_aborted(half_close: Page, pictures: Path) -> None:
     take_over(half_close)
     click(half_close, "abort")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
-from backend import BackendConnection
-from chromium import Page
+from backend import BackendConnection, echo
+from chromium import Chromium, Page
+from proxy import Proxy
 from rig import Rig, over_both
-from support import MIB, is_sanitized, payload, resident_bytes, sha256, wait_until
+from support import KIB, MIB, is_sanitized, payload, resident_bytes, sha256, wait_until
 from wsserver import WsPeer
 
 
@@ -94,67 +93,112 @@ def test_100_mb_both_ways_at_once(rig: Rig, site: str, page: Page) -> None:
     assert proxy.wait_closed()["cause"] == "ok"
 
 
+@over_both
+def test_echo_of_100_mb_each_way_at_once(rig: Rig, site: str, page: Page) -> None:
+    """A backend that reads no more than it is rid of, and the default window."""
+    backend = rig.backend(script=echo)
+    proxy = proxy_for(rig, site, backend)
+    result = page.run(
+        """const data = random(100_000_000), size = data.length;
+        const up = await sha256(data);
+        const {readable, writable, closed} = connect(url);
+        async function send() {
+            const writer = writable.getWriter();
+            for (let at = 0; at < size; at += 1_000_000) await writer.write(data.subarray(at, at + 1_000_000));
+            await writer.close();
+        }
+        const [down] = await Promise.all([new Response(readable).arrayBuffer(), send()]);
+        return {up, down: await sha256(down), ...await closed};""",
+        timeout=60,
+        url=rig.url(proxy.address),
+    )
+    assert result["up"] == result["down"] and result["closeCode"] == 1000
+    assert backend.connections[0].count == 100_000_000
+    assert proxy.wait_closed()["cause"] == "ok"
+
+
 # ---- back-pressure ----
 
 
-@pytest.mark.parametrize("goes_on", [False, True])
-def test_stalled_reader_holds_the_backend_at_its_window(rig: Rig, site: str, page: Page, goes_on: bool) -> None:
-    window = 300_000
-    backend = rig.backend()
+class Flood:
+    """A backend's script: sends a gigabyte as soon as it is connected to, and counts what it is rid of."""
+
+    SIZE = 1_000_000_000
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self._last = -1
+
+    def __call__(self, connection: BackendConnection) -> None:
+        piece = payload(65536)
+        while self.sent < self.SIZE:
+            self.sent += connection.sock.send(piece)
+
+    def is_stuck(self) -> bool:
+        """Nothing more since the last look: the kernel's buffers are full, too."""
+        was, self._last = self._last, self.sent
+        return was == self._last
+
+
+def hold(rig: Rig, site: str, page: Page, window: int) -> tuple[Proxy, Flood, BackendConnection]:
+    """A page that does not read. The backend has had all the time to send more than the window: it has
+    bytes of the page's that were sent after the window was full."""
+    flood = Flood()
+    backend = rig.backend(script=flood)
     proxy = proxy_for(rig, site, backend)
     page.run(
-        "globalThis.c = connect(url, {window: size, WebSocket: Counted}); await c.opened;",
+        """globalThis.c = connect(url, {window: size, WebSocket: Counted});
+        globalThis.w = c.writable.getWriter();""",
         url=rig.url(proxy.address),
         size=window,
     )
     there = backend.accept()
-    sent = 0
-
-    def flood() -> None:
-        nonlocal sent
-        piece = payload(65536)
-        try:
-            while sent < 1 << 30:
-                sent += there.sock.send(piece)
-        except OSError:
-            pass
-
-    before = resident_bytes(proxy.pid)
-    flooder = threading.Thread(target=flood, daemon=True)
-    flooder.start()
     page.wait(f"Counted.received >= {window}")
-    last = -1
+    wait_until(flood.is_stuck, "the backend is held")
+    for _ in range(3):
+        page.run("await w.write(encode('still here'));")
+        assert there.sock.recv(100) == b"still here"
+        assert page.value("Counted.received") == window
+    assert flood.sent < 64 * MIB
+    return proxy, flood, there
 
-    def is_stuck() -> bool:  # the kernel's buffers are full, too
-        nonlocal last
-        was, last = last, sent
-        return was == last
 
-    wait_until(is_stuck, "the backend is held")
-    # Something that comes after it all: bytes up, which the backend has.
-    page.run("globalThis.w = c.writable.getWriter(); await w.write(encode('still here'));")
-    there.sock.settimeout(20)
-    assert there.sock.recv(100) == b"still here"
+@over_both
+@pytest.mark.parametrize("window", [1, 65536, 1_048_576])
+def test_page_that_does_not_read(rig: Rig, site: str, chromium: Chromium, page: Page, window: int) -> None:
+    """Exactly its window comes, and not one byte more, while the backend would send a gigabyte; the memory
+    of the proxy and of all of the browser stays flat."""
+    of_browser = chromium.resident_bytes()
+    proxy, flood, there = hold(rig, site, page, window)
+    of_proxy = resident_bytes(proxy.pid)
+    page.run("await new Promise((resolve) => setTimeout(resolve, 1000));")
     assert page.value("Counted.received") == window
-    assert sent < 64 * MIB
+    assert flood.sent < 64 * MIB
     if not is_sanitized():
-        assert resident_bytes(proxy.pid) - before < MIB
-    if not goes_on:
-        page.run("c.abort(new Error('enough')); return outcome(c.closed);")
-        assert there.wait_end() == "reset"
-        flooder.join(20)
-        return
-    # It reads on: never more than what it has taken, and the window.
+        assert resident_bytes(proxy.pid) - of_proxy < 256 * KIB
+        assert of_proxy < 8 * MIB
+    assert chromium.resident_bytes() - of_browser < 64 * MIB
+    page.run("c.abort(new Error('enough')); return outcome(c.closed);")
+    assert there.wait_end() == "reset"
+
+
+def test_page_that_reads_on(rig: Rig, site: str, page: Page) -> None:
+    """Never more than what it has taken, and the window."""
+    window = 300_000
+    _, _, there = hold(rig, site, page, window)
     taken = page.run(
         """const reader = c.readable.getReader();
         let taken = 0;
-        while (taken < 5_000_000) taken += (await reader.read()).value.byteLength;
-        return taken;"""
+        while (taken < 5_000_000) {
+            taken += (await reader.read()).value.byteLength;
+            if (Counted.received > taken + size) throw new Error("more than the window");
+        }
+        return taken;""",
+        size=window,
     )
     page.wait(f"Counted.received > {taken + window // 2 - 1}")
     assert page.value("Counted.received") <= taken + window
     page.run("c.abort(new Error('enough')); return outcome(c.closed);")
-    flooder.join(20)
     assert there.wait_end() == "reset"
 
 
@@ -330,7 +374,7 @@ def test_page_that_is_left(rig: Rig, site: str, page: Page) -> None:
     assert there.wait_end() == "reset"
 
 
-def test_tab_that_is_closed(rig: Rig, site: str, chromium, page: Page) -> None:
+def test_tab_that_is_closed(rig: Rig, site: str, chromium: Chromium, page: Page) -> None:
     backend = rig.backend()
     other = chromium.page()
     other.open(f"{site}/")

@@ -17,6 +17,7 @@ static void free_tls(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const size_t capacities[] = {0, 1, 64, 1000};
+    static const uint32_t windows[] = {50, 150, 1000, 10000};
     if (size < 1 || size > 300)
         return 0;
     bool has_tls = data[0] >> 4 == 15;
@@ -27,6 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct world_options options = {
         .kind = data[0] & 1 ? WORLD_TUNNEL : WORLD_RELAY,
         .carrier = data[0] & 2 ? WS_EXTENSION : WS_SUBPROTOCOL,
+        .window = data[0] & 32 ? windows[data[0] >> 6] : 0,
         .capacity = capacities[(data[0] >> 2) & 3],
         .tls = has_tls ? tls : NULL,
     };

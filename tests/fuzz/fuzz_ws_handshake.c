@@ -5,6 +5,7 @@
  * Input: a byte of options (role; what a client offered), where to split (two bytes), then what the
  * peer sends. */
 #include "fuzz.h"
+#include "half_close.h"
 #include "ws_handshake.h"
 
 #include <string.h>
@@ -57,8 +58,9 @@ static void check_answer(int status, const struct ws_offer *offer, const char *p
         memcpy(ask.key, key, WS_KEY_SIZE);
         ask.offers_extension = ask.offers_subprotocol = true;
         bool is_binary = offer->subprotocol != NULL && strcmp(offer->subprotocol, "binary") == 0;
+        bool is_unasked = is_binary || offer->window > 0; /* our client asks for neither */
         int r = ws_handshake_check(response, &ask, &carrier, &why);
-        FUZZ_CHECK(is_binary ? r < 0 : r == 0 && carrier == offer->carrier);
+        FUZZ_CHECK(is_unasked ? r < 0 : r == 0 && carrier == offer->carrier);
     } else {
         FUZZ_CHECK(left == strlen(problem) + 1);
     }
@@ -86,8 +88,11 @@ static void judge_request(struct ws_head *head, struct text *verdict)
     int status = ws_handshake_judge(head, &offer, &problem);
     text_addf(verdict, "%s %s: %d %s", ws_head_method(head), ws_head_target(head), status, problem);
     if (status == 101) {
-        text_addf(verdict, " carrier %d, subprotocol %s", offer.carrier,
-                  offer.subprotocol != NULL ? offer.subprotocol : "-");
+        text_addf(verdict, " carrier %d, subprotocol %s, window %llu", offer.carrier,
+                  offer.subprotocol != NULL ? offer.subprotocol : "-",
+                  (unsigned long long)offer.window);
+        FUZZ_CHECK(offer.window == 0 || offer.carrier == WS_SUBPROTOCOL);
+        FUZZ_CHECK(offer.window <= HALF_CLOSE_NUMBER_MAX);
         FUZZ_CHECK(strcmp(ws_head_method(head), "GET") == 0);
         FUZZ_CHECK(strlen(ws_head_target(head)) <= WS_TARGET_MAX);
         size_t path_len;

@@ -284,6 +284,12 @@ def test_11_pipelined_request_is_frame_data(rig: Rig) -> None:
         ("binary", "binary"),
         ("binary, base64", "binary"),
         ("binary, v1.tidegate", "v1.tidegate"),
+        ("v1.tidegate, v1.tidegate.window.9", "v1.tidegate.window.9"),
+        ("v1.tidegate.window.9, v1.tidegate", "v1.tidegate.window.9"),
+        ("v1.tidegate.window.9007199254740991, v1.tidegate.window.1", "v1.tidegate.window.9007199254740991"),
+        ("v1.tidegate, v1.tidegate.window.9007199254740992", "v1.tidegate"),
+        ("v1.tidegate.window.0, binary", "binary"),
+        ("v1.tidegate.window.09", None),
         ("chat", None),
         ("V1.TIDEGATE", None),
         (", ,v1.tidegate,,", "v1.tidegate"),
@@ -329,7 +335,7 @@ def test_12_both_carriers_offered(rig: Rig) -> None:
     """The extension is taken, v1.tidegate not answered; another subprotocol still may be."""
     proxy, backend = start(rig)
     client = rig.dial(proxy, "extension")
-    both = {"Sec-WebSocket-Protocol": f"{SUBPROTOCOL_NAME}, binary"}
+    both = {"Sec-WebSocket-Protocol": f"{SUBPROTOCOL_NAME}, {SUBPROTOCOL_NAME}.window.9, binary"}
     response = client.handshake(request("extension", change=both))  # type: ignore[arg-type]
     assert response.get("Sec-WebSocket-Protocol") == "binary"
     client.fin()

@@ -189,8 +189,8 @@ class WsClient:
         self._buffer.clear()
         return rest
 
-    def handshake(self, raw: bytes | None = None) -> Response:
-        """Shakes hands and checks that the carrier asked for was granted."""
+    def handshake(self, raw: bytes | None = None, subprotocol: str = SUBPROTOCOL_NAME) -> Response:
+        """Shakes hands and checks that the carrier asked for was granted; `subprotocol`: its name."""
         self.sock.sendall(request(self.carrier) if raw is None else raw)
         response = self.read_response()
         assert response.status == 101, response.raw + bytes(self._buffer)
@@ -198,7 +198,7 @@ class WsClient:
         granted = "plain"
         if response.get("Sec-WebSocket-Extensions") == EXTENSION_NAME:
             granted = "extension"
-        elif response.get("Sec-WebSocket-Protocol") == SUBPROTOCOL_NAME:
+        elif response.get("Sec-WebSocket-Protocol") == subprotocol:
             granted = "subprotocol"
         assert granted == self.carrier, response.raw
         return response
@@ -300,7 +300,7 @@ class WsClient:
         assert self.received.close is None, "a frame behind the server's Close"
         if opcode == CONTROL_OPCODE[self.carrier]:
             word, _, number = data.decode("ascii").partition(" ")
-            assert self.received.fin is None, "a control message behind FIN"
+            assert self.received.fin is None or word == "WINDOW", "a control message behind FIN"
             if word in ("FIN", "WINDOW"):
                 return Event(word.lower(), data, int(number))
             return Event("control", data)

@@ -75,6 +75,10 @@ static void world_init(struct world *w, const struct world_options *options)
                                               options->carrier, &ws_config, none);
         if (client == NULL || server == NULL)
             abort();
+        if (options->window > 0) {
+            ws_duplex_begin_with_windows(client, 0, options->window);
+            ws_duplex_begin_with_windows(server, options->window, options->window);
+        }
         relay_start(&w->relay[0], &w->scheduler, left, client, &no_limits, on_done);
         relay_start(&w->relay[1], &w->scheduler, server, right, &no_limits, on_done);
     }

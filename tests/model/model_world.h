@@ -39,6 +39,7 @@ enum world_op {
 struct world_options {
     enum world_kind kind;
     enum ws_carrier carrier;       /* tunnel: WS_EXTENSION or WS_SUBPROTOCOL */
+    uint32_t window;               /* tunnel: both streams begin with windows of so much; or 0 */
     size_t capacity;               /* of the pipes */
     struct tls_config *const *tls; /* NULL: without; or as model_tls_init makes them */
     /* NULL, or called when all is connected: from here on allocations may fail, and only the safety

@@ -191,6 +191,7 @@ static bool server_open(struct peer *p)
     if (status == 101) {
         offer.carrier = WS_PLAIN; /* whatever was offered: this end only echoes */
         offer.subprotocol = NULL;
+        offer.window = 0;
         ws_handshake_accept(&offer, &response);
     } else {
         ws_handshake_refuse(status, problem, &response);

@@ -71,12 +71,11 @@ static const uint8_t schedule[] = {
     WORLD_STEP_DOWN,
 };
 
-static void test_91_every_allocation_fails_once(void **state)
+static void fail_each_allocation(struct world_options options)
 {
-    (void)state;
-    struct world_options options = {
-        .kind = WORLD_TUNNEL, .carrier = WS_EXTENSION, .capacity = 0, .on_ready = start_counting};
     int runs = 0;
+    options.kind = WORLD_TUNNEL;
+    options.on_ready = start_counting;
     for (int n = 1;; n++) {
         fails_at = n;
         has_failed = false;
@@ -91,8 +90,22 @@ static void test_91_every_allocation_fails_once(void **state)
     assert_true(runs >= 10); /* or the run no longer tests what it is for */
 }
 
+static void test_91_every_allocation_fails_once(void **state)
+{
+    (void)state;
+    fail_each_allocation((struct world_options){.carrier = WS_EXTENSION});
+}
+
+static void test_91_every_allocation_fails_once_with_windows(void **state)
+{
+    (void)state;
+    fail_each_allocation((struct world_options){.carrier = WS_SUBPROTOCOL, .window = 500});
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_91_every_allocation_fails_once)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_91_every_allocation_fails_once),
+        cmocka_unit_test(test_91_every_allocation_fails_once_with_windows)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,8 +29,9 @@ static void expect_holds(const struct world_options *options, const uint8_t *sch
     size_t used = 0;
     for (size_t i = 0; i < len && used + 4 < sizeof text; i++)
         used += (size_t)snprintf(text + used, sizeof text - used, "%02x ", schedule[i]);
-    fail_msg("%s; kind %d%s carrier %d capacity %zu, schedule: %s", problem, options->kind,
-             options->tls != NULL ? " TLS" : "", options->carrier, options->capacity, text);
+    fail_msg("%s; kind %d%s carrier %d window %u capacity %zu, schedule: %s", problem,
+             options->kind, options->tls != NULL ? " TLS" : "", options->carrier,
+             (unsigned)options->window, options->capacity, text);
 }
 
 static void run_all(const struct world_options *options, const uint8_t *alphabet, size_t letters,
@@ -78,6 +79,8 @@ static void test_every_schedule_of_three_through_a_tunnel(void **state)
     struct world_options options = {.kind = WORLD_TUNNEL, .carrier = WS_EXTENSION, .capacity = 64};
     run_all(&options, every_op, sizeof every_op, 3);
     options.carrier = WS_SUBPROTOCOL;
+    run_all(&options, every_op, sizeof every_op, 3);
+    options.window = 100;
     run_all(&options, every_op, sizeof every_op, 3);
 }
 
@@ -136,6 +139,17 @@ static void test_random_schedules_through_a_tunnel_subprotocol(void **state)
     run_random((struct world_options){.kind = WORLD_TUNNEL, .carrier = WS_SUBPROTOCOL}, 1500);
 }
 
+static void test_random_schedules_through_a_tunnel_with_windows(void **state)
+{
+    static const uint32_t windows[] = {50, 150, 1000};
+    (void)state;
+    for (size_t i = 0; i < array_count(windows); i++)
+        run_random((struct world_options){.kind = WORLD_TUNNEL,
+                                          .carrier = WS_SUBPROTOCOL,
+                                          .window = windows[i]},
+                   400);
+}
+
 /* A handshake costs as much as a hundred schedules without. */
 static struct tls_config *tls[MODEL_TLS_COUNT];
 
@@ -170,6 +184,7 @@ int main(void)
         cmocka_unit_test(test_random_schedules_through_a_relay),
         cmocka_unit_test(test_random_schedules_through_a_tunnel_extension),
         cmocka_unit_test(test_random_schedules_through_a_tunnel_subprotocol),
+        cmocka_unit_test(test_random_schedules_through_a_tunnel_with_windows),
         cmocka_unit_test(test_47_random_schedules_over_tls),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

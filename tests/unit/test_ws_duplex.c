@@ -36,6 +36,11 @@ static struct far far;
 static struct near near;
 static struct ws_duplex_config config;
 static uint64_t stall_ms; /* of the next one that is opened */
+static struct {
+    bool has;
+    uint64_t send;
+    uint32_t receive;
+} windows; /* the same */
 static enum ws_role role;
 
 static void far_on_data(void *owner, struct span data)
@@ -129,6 +134,9 @@ static void open_with(enum ws_role our_role, enum ws_carrier carrier, const char
     struct span head = {(uint8_t *)(uintptr_t)early, strlen(early)};
     ws = ws_duplex_new(&scheduler, &lower.end[1].duplex, our_role, carrier, &config, head);
     assert_non_null(ws);
+    if (windows.has)
+        ws_duplex_begin_with_windows(ws, windows.send, windows.receive);
+    windows.has = false;
     duplex_own(ws, &near_events, NULL);
     duplex_resume(ws);
 }
@@ -604,6 +612,158 @@ static void test_a_smaller_window_than_before_is_ignored(void **state)
     expect_wire("82 06 61 62 63 64 65 66 ");
 }
 
+/* ---- windows on both sides, from the first byte ---- */
+
+#define HEX_WINDOW "57 49 4e 44 4f 57 20 " /* "WINDOW " */
+
+static void open_windowed(enum ws_role our_role, uint64_t send, uint32_t receive)
+{
+    windows.has = true;
+    windows.send = send;
+    windows.receive = receive;
+    open_with(our_role, WS_SUBPROTOCOL, "");
+    flow();
+}
+
+/* A data message of this many bytes. */
+static void data_frame(size_t len)
+{
+    static const uint8_t block[1 << 16];
+    frame(0x82, block, len);
+    flow();
+}
+
+static void test_windows_a_server_says_its_own_first_and_keeps_the_clients(void **state)
+{
+    (void)state;
+    open_windowed(WS_SERVER, 3, 100);
+    expect_wire("81 0a " HEX_WINDOW "31 30 30 ");
+    assert_true(write_text("abcdef"));
+    expect_wire("81 0a " HEX_WINDOW "31 30 30 82 03 61 62 63 ");
+    text_frame(0x81, "WINDOW 2");
+    text_frame(0x81, "WINDOW 6");
+    expect_wire("81 0a " HEX_WINDOW "31 30 30 82 03 61 62 63 82 03 64 65 66 ");
+    expect_told("DRAIN;");
+}
+
+static void test_windows_a_client_waits_for_the_servers_but_its_fin_does_not(void **state)
+{
+    (void)state;
+    open_windowed(WS_CLIENT, 0, 100);
+    assert_true(write_text("abc"));
+    expect_wire("");
+    text_frame(0x81, "WINDOW 2");
+    assert_int_equal(lower.end[1].written, 2 + 4 + 2);
+    text_frame(0x81, "WINDOW 3");
+    expect_told("DRAIN;");
+    teardown(state);
+    open_windowed(WS_CLIENT, 0, 100);
+    finish();
+    assert_int_equal(lower.end[1].written, 2 + 4 + 5);
+}
+
+static void test_windows_all_that_the_peer_may_send_is_read_and_what_is_behind_it(void **state)
+{
+    (void)state;
+    open_windowed(WS_SERVER, 3, 100);
+    duplex_pause(ws);
+    write_text("abcdef");
+    far.hex[far.len = 0] = '\0';
+    data_frame(60);
+    data_frame(40);
+    text_frame(0x89, "hi");
+    expect_wire("8a 02 68 69 "); /* at once */
+    text_frame(0x81, "WINDOW 6");
+    expect_wire("8a 02 68 69 82 03 64 65 66 ");
+    text_frame(0x81, "FIN 100");
+    assert_int_equal(near.bytes, 0);
+    duplex_resume(ws);
+    flow();
+    assert_int_equal(near.bytes, 100);
+    expect_told("DRAIN;END;");
+}
+
+static void test_windows_of_who_disregards_them_no_more_is_read(void **state)
+{
+    (void)state;
+    open_windowed(WS_SERVER, 3, 100);
+    duplex_pause(ws);
+    data_frame(100);
+    assert_false(lower.end[1].is_paused);
+    data_frame(1);
+    assert_true(lower.end[1].is_paused);
+    for (int i = 0; i < 10; i++)
+        data_frame(100);
+    wait_ms(1000); /* nothing else reads ahead, either */
+    assert_int_equal(lower.end[0].out.size, 10 * 106);
+    duplex_resume(ws);
+    flow();
+    assert_int_equal(near.bytes, 1101);
+    assert_false(near.is_over);
+}
+
+static void test_windows_grow_as_data_is_taken_not_as_it_comes(void **state)
+{
+    (void)state;
+    open_windowed(WS_SERVER, 3, 101);
+    far.hex[far.len = 0] = '\0';
+    data_frame(50);
+    expect_wire(""); /* less than half */
+    data_frame(1);
+    expect_wire("81 0a " HEX_WINDOW "31 35 32 "); /* 51 + 101 */
+    duplex_pause(ws);
+    data_frame(51);
+    data_frame(50);
+    expect_wire("81 0a " HEX_WINDOW "31 35 32 ");
+    duplex_resume(ws);
+    flow();
+    expect_wire("81 0a " HEX_WINDOW "31 35 32 81 0a " HEX_WINDOW "32 35 33 ");
+    assert_int_equal(near.bytes, 152);
+}
+
+static void test_windows_of_a_client_grow_from_what_its_handshake_said(void **state)
+{
+    (void)state;
+    open_windowed(WS_CLIENT, 0, 1);
+    assert_int_equal(lower.end[1].written, 0);
+    data_frame(1);
+    assert_int_equal(lower.end[1].written, 2 + 4 + strlen("WINDOW 2"));
+}
+
+/* Of many only the last is kept, as of pongs; and it does not wait for payload. */
+static void test_windows_wait_for_a_full_transport(void **state)
+{
+    (void)state;
+    open_windowed(WS_SERVER, 3, 100);
+    far.hex[far.len = 0] = '\0';
+    lower.end[1].capacity = 0;
+    duplex_pause(&lower.end[0].duplex);
+    assert_true(write_text("abcdef"));
+    uint64_t written = lower.end[1].written;
+    for (int i = 0; i < 1000; i++)
+        data_frame(70);
+    text_frame(0x81, "WINDOW 6");
+    assert_int_equal(lower.end[1].written, written);
+    duplex_resume(&lower.end[0].duplex);
+    flow();
+    expect_wire("82 03 61 62 63 81 0c " HEX_WINDOW "37 30 31 30 30 82 03 64 65 66 ");
+    expect_told("DRAIN;");
+}
+
+static void test_windows_are_not_said_to_who_has_ended(void **state)
+{
+    (void)state;
+    open_windowed(WS_SERVER, 3, 100);
+    far.hex[far.len = 0] = '\0';
+    duplex_pause(ws);
+    data_frame(100);
+    text_frame(0x81, "FIN 100");
+    duplex_resume(ws);
+    flow();
+    expect_told("END;");
+    expect_wire("");
+}
+
 static void test_an_end_is_finished_when_the_transport_has_taken_it(void **state)
 {
     (void)state;
@@ -928,6 +1088,14 @@ int main(void)
         ws_test(test_abort_says_why_behind_what_was_written),
         ws_test(test_window_is_exact_from_the_first_byte),
         ws_test(test_window_below_what_was_sent_stops_at_once_and_fin_needs_none),
+        ws_test(test_windows_a_server_says_its_own_first_and_keeps_the_clients),
+        ws_test(test_windows_a_client_waits_for_the_servers_but_its_fin_does_not),
+        ws_test(test_windows_all_that_the_peer_may_send_is_read_and_what_is_behind_it),
+        ws_test(test_windows_of_who_disregards_them_no_more_is_read),
+        ws_test(test_windows_grow_as_data_is_taken_not_as_it_comes),
+        ws_test(test_windows_of_a_client_grow_from_what_its_handshake_said),
+        ws_test(test_windows_wait_for_a_full_transport),
+        ws_test(test_windows_are_not_said_to_who_has_ended),
         ws_test(test_10_frames_that_came_with_the_handshake),
         ws_test(test_a_paused_owner_is_read_ahead_for_and_its_pings_answered),
         ws_test(test_51_read_ahead_is_bounded),

@@ -2,6 +2,7 @@
  * every point. */
 #include "ws_handshake.h"
 
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -70,6 +71,8 @@ static void judge(const char *bytes, size_t len, size_t first, size_t step, char
             text_addf(&t, "%s %s%s", carriers[offer.carrier],
                       offer.subprotocol != NULL ? offer.subprotocol : "-",
                       offer.has_half_close_asked ? "" : " unasked");
+        if (status == 101 && offer.window > 0)
+            text_addf(&t, " window %" PRIu64, offer.window);
     }
     text_addf(&t, " | %zu", left);
     assert_false(t.overflowed);
@@ -138,6 +141,11 @@ static void test_01_response(void **state)
                                        .subprotocol = "v1.tidegate",
                                        .accept = ACCEPT},
                     RESPONSE "Sec-WebSocket-Protocol: v1.tidegate\r\n\r\n");
+    expect_response(&(struct ws_offer){.carrier = WS_SUBPROTOCOL,
+                                       .subprotocol = "v1.tidegate",
+                                       .window = UINT64_C(9007199254740991),
+                                       .accept = ACCEPT},
+                    RESPONSE "Sec-WebSocket-Protocol: v1.tidegate.window.9007199254740991\r\n\r\n");
 }
 
 /* Any token of the list will do, and a list may come in several fields. */
@@ -447,6 +455,56 @@ static void test_12_subprotocols(void **state)
     expect_offer(NULL, "", "101 plain - unasked |");
 }
 
+/* docs/protocol.md section 2: preferred wherever it stands; what is no number of ours is some other
+ * subprotocol. */
+static void test_12_windows(void **state)
+{
+    (void)state;
+#define WINDOWED(n) "101 subprotocol v1.tidegate window " n " |"
+    expect_offer(NULL, "v1.tidegate.window.1", WINDOWED("1"));
+    expect_offer(NULL, "v1.tidegate, v1.tidegate.window.65536", WINDOWED("65536"));
+    expect_offer(NULL, "v1.tidegate.window.65536,v1.tidegate", WINDOWED("65536"));
+    expect_offer(NULL, "binary, v1.tidegate.window.7, chat", WINDOWED("7"));
+    expect_offer(NULL, "v1.tidegate\r\nSec-WebSocket-Protocol: v1.tidegate.window.7",
+                 WINDOWED("7"));
+    expect_offer(NULL, "v1.tidegate.window.9007199254740991", WINDOWED("9007199254740991"));
+    expect_offer(NULL, "v1.tidegate.window.8, v1.tidegate.window.9", WINDOWED("8"));
+    expect_offer(NULL, "v1.tidegate.window.0, v1.tidegate.window.9", WINDOWED("9"));
+
+    static const char *const other[] = {"",
+                                        ".",
+                                        "x",
+                                        "0",
+                                        "00",
+                                        "01",
+                                        "-1",
+                                        "+1",
+                                        "1.",
+                                        "1.0",
+                                        "1x",
+                                        "x1",
+                                        "9007199254740992",
+                                        "99999999999999999999"};
+    for (size_t i = 0; i < array_count(other); i++) {
+        char offers[128];
+        snprintf(offers, sizeof(offers), "v1.tidegate.window.%s", other[i]);
+        expect_offer(NULL, offers, "101 plain - unasked | 0");
+        snprintf(offers, sizeof(offers), "v1.tidegate.window.%s, v1.tidegate", other[i]);
+        expect_offer(NULL, offers, "101 subprotocol v1.tidegate | 0");
+    }
+    expect_offer(NULL, "v1.tidegate.window", "101 plain - unasked | 0");
+    expect_offer(NULL, "V1.tidegate.window.1", "101 plain - unasked | 0");
+    expect_offer(NULL, "v1.tidegate.Window.1", "101 plain - unasked | 0");
+    expect_offer(NULL, "xv1.tidegate.window.1", "101 plain - unasked | 0");
+    expect_offer(NULL, "v1.tidegate.window.1;x", "101 plain - unasked | 0");
+
+    /* the extension has no windows of that kind */
+    expect_offer("tidegate-half-close", "v1.tidegate.window.7", "101 extension - | 0");
+    expect_offer("tidegate-half-close", "v1.tidegate.window.7, binary", "101 extension binary | 0");
+    expect_offer("tidegate-half-close; x=1", "v1.tidegate.window.7", WINDOWED("7"));
+    expect_offer("v1.tidegate.window.7", NULL, "101 plain - unasked | 0");
+}
+
 /* docs/protocol.md section 2 */
 static void test_12_extension_comes_first(void **state)
 {
@@ -532,6 +590,7 @@ int main(void)
         cmocka_unit_test(test_10_frames_behind_the_request_are_left),
         cmocka_unit_test(test_11_pipelined_request_is_frame_data),
         cmocka_unit_test(test_12_subprotocols),
+        cmocka_unit_test(test_12_windows),
         cmocka_unit_test(test_12_extension_comes_first),
         cmocka_unit_test(test_13_extension_lists),
         cmocka_unit_test(test_13_long_lists),

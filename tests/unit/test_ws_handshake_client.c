@@ -106,6 +106,7 @@ static void test_85_wrong_answers(void **state)
 {
     (void)state;
     static const char *const bad[] = {
+        GOOD "Sec-WebSocket-Protocol: v1.tidegate.window.1\r\n\r\n", /* never asked for */
         LINE CONNECTION ACCEPT "\r\n",
         LINE UPGRADE ACCEPT "\r\n",
         LINE UPGRADE CONNECTION "\r\n",

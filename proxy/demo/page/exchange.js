@@ -2,6 +2,7 @@
 //
 // Both tell the same events: {kind, lane, bytes, text}, kind one of
 //   open, bytes, end, lost (a promise of the other one), stall, go, close, reset
+//   window (the page lets so many bytes come, in all: its handshake says so, then its WINDOW)
 // and lane "up" (page to backend) or "down".
 
 import { connect } from "/tidegate.js";
@@ -22,7 +23,11 @@ function tapped(tell) {
     return class extends WebSocket {
         constructor(...args) {
             super(...args);
-            this.addEventListener("open", () => tell({ kind: "open" }));
+            this.addEventListener("open", () => {
+                tell({ kind: "open" });
+                const [, first] = /\.window\.(\d+)$/.exec(this.protocol) ?? [];
+                if (first) tell({ kind: "window", limit: Number(first) });
+            });
             this.addEventListener("message", ({ data }) => this.#show("down", data));
             this.addEventListener("close", ({ code }) => tell({ kind: code < 1006 ? "close" : "reset", code }));
         }
@@ -33,7 +38,7 @@ function tapped(tell) {
         #show(lane, data) {
             if (typeof data !== "string") tell({ kind: "bytes", lane, bytes: sizeOf(data) });
             else if (data.startsWith("FIN ")) tell({ kind: "end", lane, text: data });
-            else if (data.startsWith("WINDOW ")) tell({ kind: "window", lane, limit: Number(data.slice(7)) });
+            else if (lane === "up" && data.startsWith("WINDOW ")) tell({ kind: "window", limit: Number(data.slice(7)) });
         }
     };
 }
