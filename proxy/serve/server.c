@@ -65,8 +65,6 @@ static struct file_watch *watch(struct server *s, const struct settings *setting
     return NULL;
 }
 
-static void on_adopted(void *arg);
-
 /* A new site is in use, soon in all workers; it is ours no more. */
 static void adopt(struct server *s, struct site *site)
 {
@@ -74,7 +72,7 @@ static void adopt(struct server *s, struct site *site)
 
     worker_adopt(&s->workers[0], site);
     for (unsigned i = 1; i < s->worker_count; i++)
-        worker_send(&s->workers[i], site, s->loop, on_adopted, s);
+        worker_send(&s->workers[i], site);
     site_release(site);
     clock_gettime(CLOCK_REALTIME, &now);
     s->reading.good_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
@@ -156,6 +154,8 @@ static const char *far_name(const struct site *site)
                                                                          : NULL;
 }
 
+static void on_adopted(void *arg);
+
 /* One more, in a loop of its own, which the crew frees. */
 static int add_worker(struct server *s, char *problem, size_t problem_size)
 {
@@ -180,6 +180,7 @@ static int add_worker(struct server *s, char *problem, size_t problem_size)
         return status;
     }
     worker_adopt(w, first->host.site);
+    worker_follow(w, s->loop, on_adopted, s);
     crew_add(s->crew, l, w->service);
     return 0;
 }

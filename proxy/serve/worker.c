@@ -136,12 +136,15 @@ static void run_has_adopted(struct loop_call *c)
     w->on_adopted(w->on_adopted_arg);
 }
 
-void worker_send(struct worker *w, struct site *site, struct loop *first, void (*fn)(void *arg),
-                 void *arg)
+void worker_follow(struct worker *w, struct loop *first, void (*fn)(void *arg), void *arg)
 {
     w->first = first;
     w->on_adopted = fn;
     w->on_adopted_arg = arg;
+}
+
+void worker_send(struct worker *w, struct site *site)
+{
     /* What has not been taken in the meantime need not be. */
     site_release(atomic_exchange(&w->incoming, site_hold(site)));
     w->wanted++;

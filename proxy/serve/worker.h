@@ -34,10 +34,12 @@ int worker_init(struct worker *w, const struct session_host *host, struct loop *
  * thread, or before that runs. */
 void worker_adopt(struct worker *w, struct site *site);
 
-/* From the thread of the loop `first`: the same, soon. Then calls `fn` in `first`: once it has been
- * done for several, perhaps only once. */
-void worker_send(struct worker *w, struct site *site, struct loop *first, void (*fn)(void *arg),
-                 void *arg);
+/* Before its thread runs: worker_send will be called in the loop `first`, and `fn` there when what
+ * was sent is in use; for several of them perhaps only once. */
+void worker_follow(struct worker *w, struct loop *first, void (*fn)(void *arg), void *arg);
+
+/* worker_adopt, from `first`, soon. */
+void worker_send(struct worker *w, struct site *site);
 
 /* Whether all that was sent is in use. From the thread that sends. */
 bool worker_is_current(const struct worker *w);
