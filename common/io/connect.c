@@ -2,6 +2,7 @@
 
 #include "loop_internal.h"
 #include "resolve.h"
+#include "stream_internal.h"
 #include "stream_socket.h"
 
 #include <errno.h>
@@ -13,14 +14,6 @@
 #define UNIX_RETRY_MS                                                                              \
     10 /* a unix socket whose backlog is full says EAGAIN, and nothing tells when not */
 #define UNIX_RETRY_MAX_MS 100
-
-struct attempt {
-    uv_poll_t poll;
-    struct loop *loop;
-    struct connect *connect;
-    struct attempt *next, **link;
-    int fd;
-};
 
 struct connect {
     struct loop_item item;
@@ -34,36 +27,21 @@ struct connect {
     struct deadline timeout;
     struct deadline stagger; /* until the next address is tried, or the same one again */
     uint64_t unix_retry_ms;
-    struct attempt *attempts;
+    struct stream *attempts[RESOLVE_MAX]; /* under way, by address; NULL: is not */
+    unsigned attempt_count;
     int first_error;
     unsigned next; /* address to try */
     struct resolved addresses;
 };
 
-static void on_attempt_closed(uv_handle_t *handle)
-{
-    struct attempt *a = container_of(handle, struct attempt, poll);
-    a->loop->closing--;
-    free(a);
-}
-
-/* Takes it out, and gives its descriptor back. */
-static int attempt_end(struct attempt *a)
-{
-    *a->link = a->next;
-    if (a->next != NULL)
-        a->next->link = a->link;
-    a->loop->closing++;
-    uv_close((uv_handle_t *)&a->poll, on_attempt_closed);
-    return a->fd;
-}
-
 static void connect_free(struct connect *c)
 {
     if (c->resolve != NULL)
         resolve_cancel(c->resolve);
-    while (c->attempts != NULL)
-        close(attempt_end(c->attempts));
+    for (unsigned i = 0; i < c->next; i++) {
+        if (c->attempts[i] != NULL)
+            stream_give_up(c->attempts[i]);
+    }
     deadline_clear(&c->loop->scheduler, &c->timeout);
     deadline_clear(&c->loop->scheduler, &c->stagger);
     loop_remove_item(&c->item);
@@ -78,14 +56,9 @@ static void connect_tell(struct connect *c, struct duplex *stream, enum cause_wh
     on_done(owner, stream, (struct cause){.what = what, .native = native});
 }
 
-static void connect_won(struct connect *c, int fd, sa_family_t family)
+static void connect_won(struct connect *c, struct stream *stream)
 {
-    enum stream_kind kind = family == AF_UNIX ? STREAM_UNIX : STREAM_TCP;
-    struct duplex *stream = stream_open(c->loop, fd, kind, c->options);
-    if (stream != NULL)
-        connect_tell(c, stream, CAUSE_NONE, 0);
-    else
-        connect_tell(c, NULL, CAUSE_NO_MEMORY, -ENOMEM);
+    connect_tell(c, &stream->duplex, CAUSE_NONE, 0);
 }
 
 static void connect_note_error(struct connect *c, int status)
@@ -95,93 +68,86 @@ static void connect_note_error(struct connect *c, int status)
 }
 
 /* A connection to a free port of this machine can be given that same port as its own, and so meet
- * itself. */
-static bool is_connected_to_itself(int fd)
+ * itself. `to` is what was dialled: 0.0.0.0 is connected to as 127.0.0.1. */
+static bool is_connected_to_itself(int fd, const struct sockaddr_storage *to)
 {
-    struct sockaddr_storage here = {0}, there = {0};
-    socklen_t here_len = sizeof(here), there_len = sizeof(there);
-    return getsockname(fd, (struct sockaddr *)&here, &here_len) == 0 &&
-           getpeername(fd, (struct sockaddr *)&there, &there_len) == 0 &&
-           here.ss_family != AF_UNIX && here_len == there_len &&
-           memcmp(&here, &there, here_len) == 0;
-}
-
-static int attempt_result(const struct attempt *a)
-{
-    int error = 0;
-    socklen_t size = sizeof(error);
-    if (getsockopt(a->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
-        return -errno;
-    if (error == 0 && is_connected_to_itself(a->fd))
-        return -ECONNREFUSED;
-    return -error;
+    struct ip_endpoint dialled, here, there;
+    return ip_endpoint_from_sockaddr((const struct sockaddr *)to, &dialled) &&
+           stream_socket_local(fd, &here) && here.port == dialled.port &&
+           stream_socket_peer(fd, &there) && ip_equals(&here.ip, &there.ip);
 }
 
 static void connect_go_on(struct connect *c);
 
-static void on_attempt(uv_poll_t *poll, int status, int events)
+/* Which address it is connected to, or is to be. */
+static unsigned take_attempt(struct connect *c, const struct stream *s)
 {
-    (void)events;
-    struct attempt *a = container_of(poll, struct attempt, poll);
-    struct connect *c = a->connect;
-    loop_touch(c->loop);
-    /* libuv (1.44 to 1.50) says EBADF for whatever poll(2) calls an error: the socket knows better.
-     */
-    int result = attempt_result(a);
-    if (result != 0)
-        status = result;
-    int fd = attempt_end(a);
+    unsigned i = 0;
+    while (c->attempts[i] != s)
+        i++;
+    c->attempts[i] = NULL;
+    c->attempt_count--;
+    return i;
+}
+
+void connect_attempt_done(void *dial, struct stream *s, int status)
+{
+    struct connect *c = dial;
+    const struct sockaddr_storage *address = &c->addresses.address[take_attempt(c, s)];
+    if (status == 0 && is_connected_to_itself(stream_fd(s), address))
+        status = -ECONNREFUSED;
     if (status == 0) {
-        connect_won(c, fd, AF_UNSPEC);
+        connect_won(c, s);
         return;
     }
-    close(fd);
+    stream_give_up(s);
     connect_note_error(c, status);
     connect_go_on(c);
 }
 
-/* Waits for a connect(2) under way. Takes `fd` over; 0 or a negative errno. */
-static int attempt_watch(struct connect *c, int fd)
+/* 0, -EINPROGRESS, or another negative errno. */
+static int start_connecting(int fd, const struct sockaddr_storage *address, socklen_t len)
 {
-    struct attempt *a = calloc(1, sizeof(*a));
-    int status = a == NULL ? -ENOMEM : uv_poll_init_socket(&c->loop->uv, &a->poll, fd);
-    if (status != 0) {
-        free(a);
+    int tries = stream_socket_is_loopback(address) ? 2 : 1;
+    /* On the loopback interface the handshake is over, as a rule, when the call has said that it is
+     * under way: asking again is less than to wait for it. */
+    while (tries-- > 0 && connect(fd, (const struct sockaddr *)address, len) != 0) {
+        if (errno != EINPROGRESS && errno != EALREADY && errno != EINTR)
+            return -errno;
+        if (tries == 0)
+            return -EINPROGRESS;
+    }
+    return 0;
+}
+
+/* Connects to the next address. 0: has, as `*out`; -EINPROGRESS: is under way; or another negative
+ * errno. */
+static int attempt_start(struct connect *c, struct stream **out)
+{
+    const struct sockaddr_storage *address = &c->addresses.address[c->next];
+    bool is_tcp = address->ss_family != AF_UNIX;
+    int fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    if (is_tcp) {
+        /* At once: the kernel may have connected before an attempt is given up, or we die. */
+        stream_socket_tune(fd);
+        stream_socket_tune_local(fd, address);
+    }
+    int status = start_connecting(fd, address, c->addresses.length[c->next]);
+    if (status == 0 && is_connected_to_itself(fd, address))
+        status = -ECONNREFUSED;
+    if (status != 0 && status != -EINPROGRESS) {
         close(fd);
         return status;
     }
-    a->loop = c->loop;
-    a->connect = c;
-    a->fd = fd;
-    a->next = c->attempts;
-    a->link = &c->attempts;
-    if (a->next != NULL)
-        a->next->link = &a->next;
-    c->attempts = a;
-    status = uv_poll_start(&a->poll, UV_WRITABLE, on_attempt);
-    if (status != 0)
-        close(attempt_end(a));
-    return status;
-}
-
-/* 0: connected as `*fd`; -EINPROGRESS: is being watched; or another negative errno. */
-static int attempt_start(struct connect *c, const struct sockaddr_storage *address, socklen_t len,
-                         int *fd)
-{
-    *fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (*fd < 0)
-        return -errno;
-    /* At once: the kernel may have connected before an attempt is given up, or we die. */
-    stream_socket_set_reset(*fd, true);
-    stream_socket_tune_local(*fd, address);
-    if (connect(*fd, (const struct sockaddr *)address, len) == 0)
-        return 0;
-    if (errno == EINPROGRESS || errno == EINTR) {
-        int status = attempt_watch(c, *fd);
-        return status != 0 ? status : -EINPROGRESS;
+    *out = stream_connect(c->loop, fd, is_tcp, status == 0, c->options, c);
+    if (*out == NULL)
+        return -ENOMEM;
+    if (status == -EINPROGRESS) {
+        c->attempts[c->next] = *out;
+        c->attempt_count++;
     }
-    int status = -errno;
-    close(*fd);
     return status;
 }
 
@@ -197,10 +163,9 @@ static void connect_go_on(struct connect *c)
     struct scheduler *s = &c->loop->scheduler;
     deadline_clear(s, &c->stagger);
     while (c->next < c->addresses.count) {
-        const struct sockaddr_storage *address = &c->addresses.address[c->next];
-        int fd;
-        int status = attempt_start(c, address, c->addresses.length[c->next], &fd);
-        if (status == -EAGAIN && address->ss_family == AF_UNIX) {
+        struct stream *stream = NULL;
+        int status = attempt_start(c, &stream);
+        if (status == -EAGAIN && c->addresses.address[c->next].ss_family == AF_UNIX) {
             deadline_set(s, &c->stagger, c->unix_retry_ms);
             if (c->unix_retry_ms < UNIX_RETRY_MAX_MS)
                 c->unix_retry_ms *= 2;
@@ -208,7 +173,7 @@ static void connect_go_on(struct connect *c)
         }
         c->next++;
         if (status == 0) {
-            connect_won(c, fd, address->ss_family);
+            connect_won(c, stream);
             return;
         }
         if (status == -EINPROGRESS) {
@@ -218,7 +183,7 @@ static void connect_go_on(struct connect *c)
         }
         connect_note_error(c, status);
     }
-    if (c->attempts == NULL)
+    if (c->attempt_count == 0)
         connect_tell(c, NULL, is_of_ours(c->first_error) ? CAUSE_NO_MEMORY : CAUSE_UNREACHABLE,
                      c->first_error);
 }

@@ -134,7 +134,7 @@ struct loop *loop_new(void)
     uv_prepare_init(&l->uv, &l->prepare);
     uv_timer_init(&l->uv, &l->timer);
     uv_idle_init(&l->uv, &l->awake);
-    l->prepare.data = l->timer.data = l->called.data = l;
+    l->uv.data = l->prepare.data = l->timer.data = l->called.data = l;
     /* The prepare handle stays referenced: to libuv the loop is always alive, so that it sleeps
      * even when all streams are paused. When to return is decided here, by loop_has_work. */
     uv_prepare_start(&l->prepare, on_prepare);
@@ -201,7 +201,7 @@ void loop_free(struct loop *l)
     /* Also waits for a getaddrinfo(3) that runs in a thread and cannot be called back. */
     uv_run(&l->uv, UV_RUN_DEFAULT);
     int status = uv_loop_close(&l->uv);
-    assert(status == 0 && l->streams == NULL && l->lookups == NULL);
+    assert(status == 0 && l->stream_count == 0 && l->lookups == NULL);
     (void)status;
     pthread_mutex_destroy(&l->calls_lock);
     free(l->buffer);
@@ -266,10 +266,15 @@ unsigned loop_open_streams(const struct loop *l)
     return l->stream_count;
 }
 
+static void discard_if_stream(uv_handle_t *handle, void *arg)
+{
+    (void)arg;
+    stream_discard(handle);
+}
+
 void loop_reset_streams(struct loop *l)
 {
-    for (struct stream *s = l->streams; s != NULL;)
-        s = stream_discard(s);
+    uv_walk(&l->uv, discard_if_stream, NULL);
 }
 
 void loop_add_item(struct loop *l, struct loop_item *item, void (*end)(struct loop_item *item))

@@ -19,7 +19,7 @@ struct loop_item {
 };
 
 struct loop {
-    uv_loop_t uv;
+    uv_loop_t uv; /* its data: this */
     uv_prepare_t prepare;
     uv_timer_t timer; /* for the scheduler's earliest deadline */
     uv_idle_t awake;  /* active while tasks are left for the next turn: the loop does not sleep */
@@ -27,13 +27,12 @@ struct loop {
     uint64_t armed_ms; /* what the timer is set to */
     bool is_armed;
     bool is_stopping;
-    bool is_ending;   /* in loop_free */
-    unsigned turn;    /* counts the loop's turns */
-    unsigned holds;   /* loop_hold */
-    unsigned closing; /* handles closed by us whose memory is not free yet */
-    uint8_t *buffer;  /* LOOP_BUFFER_SIZE bytes that all reads share */
-    struct stream *streams;
-    unsigned stream_count;
+    bool is_ending;        /* in loop_free */
+    unsigned turn;         /* counts the loop's turns */
+    unsigned holds;        /* loop_hold */
+    unsigned closing;      /* handles closed by us whose memory is not free yet */
+    uint8_t *buffer;       /* LOOP_BUFFER_SIZE bytes that all reads share */
+    unsigned stream_count; /* the streams themselves are among libuv's handles */
     struct loop_item *items;
     struct lookup *lookups; /* resolve.c: names being looked up */
     struct signal_watch *signals;

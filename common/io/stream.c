@@ -5,37 +5,36 @@
 #include "stream_socket.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#define READ_LEAST 16384   /* bytes one read may fill, until the owner has kept up with it */
-#define READ_TURN  1048576 /* bytes read in one turn of the loop, before others get theirs */
+#define READ_LEAST     16384   /* bytes one read may fill, until the owner has kept up with it */
+#define READ_SHIFT_MAX 4       /* then twice as many, so often: the whole buffer */
+#define READ_TURN      1048576 /* bytes read at one wake-up, before others get theirs */
+
+_Static_assert(READ_LEAST << READ_SHIFT_MAX == LOOP_BUFFER_SIZE, "reads grow up to the buffer");
+
+/* What malloc(3) gives for it is as large: a multiple of 16 and 8 more. */
+_Static_assert(sizeof(void *) != 8 || sizeof(struct stream) <= 280, "a stream has grown");
 
 /* ---- Reading ---- */
 
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
+static bool stream_wants_read(const struct stream *s)
 {
-    (void)suggested;
-    struct stream *s = container_of(handle, struct stream, uv.handle);
-    if (s->turn != s->loop->turn) {
-        s->turn = s->loop->turn;
-        s->turn_bytes = 0;
-    }
-    /* libuv reads up to 32 times at a wake-up; without a buffer it stops there, and comes again. */
-    bool has_had_its_turn = s->turn_bytes >= READ_TURN;
-    buffer->base = has_had_its_turn ? NULL : (char *)s->loop->buffer;
-    buffer->len = has_had_its_turn ? 0 : s->read_size;
+    if (s->state == STREAM_OPEN)
+        return !s->is_paused && !s->has_ended && !s->is_broken;
+    return s->state == STREAM_CLOSING && !s->has_ended;
 }
 
-static void stream_read_data(struct stream *s, size_t len)
+static void stream_read_data(struct stream *s, size_t len, bool has_filled)
 {
-    s->turn_bytes += (unsigned)len;
     if (s->state != STREAM_OPEN)
         return;
-    bool has_filled = len == s->read_size;
-    s->duplex.events->on_data(s->duplex.owner, (struct span){s->loop->buffer, len});
-    if (has_filled && !s->is_paused && s->read_size < LOOP_BUFFER_SIZE)
-        s->read_size *= 2;
+    s->duplex.events->on_data(s->duplex.owner, (struct span){stream_loop(s)->buffer, len});
+    if (has_filled && !s->is_paused && s->read_shift < READ_SHIFT_MAX)
+        s->read_shift++;
 }
 
 static void stream_read_end(struct stream *s)
@@ -53,38 +52,109 @@ static void stream_read_end(struct stream *s)
     }
 }
 
-static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buffer)
+static void stream_read_failed(struct stream *s, int status)
 {
-    (void)buffer;
-    struct stream *s = container_of(stream, struct stream, uv.stream);
-    loop_touch(s->loop);
-    if (nread == 0 || nread == UV_ENOBUFS)
-        return;
-    if (nread > 0) {
-        stream_read_data(s, (size_t)nread);
-        return;
-    }
-    /* libuv (1.44 to 1.50) takes POLLHUP behind a read that did not fill its buffer for the end,
-     * without asking again: a reset behind the last bytes would look like an end. */
-    int status = nread == UV_EOF ? stream_socket_end(stream_fd(s)) : (int)nread;
-    if (status > 0)
-        stream_start_reading(s);
-    else if (status == 0)
-        stream_read_end(s);
-    else if (s->state == STREAM_OPEN)
+    if (s->state == STREAM_OPEN)
         stream_break(s, s->failure != 0 ? s->failure : status);
     else
         stream_destroy(s);
 }
 
-void stream_start_reading(struct stream *s)
+/* A read that does not fill the buffer has had all there is; what comes then is told again. Unless
+ * something `has_failed`: reading finds out what, behind the last bytes. */
+static void stream_read(struct stream *s, bool has_failed)
 {
-    int status = uv_read_start(&s->uv.stream, on_alloc, on_read);
-    if (status == 0 || status == UV_EALREADY || s->state != STREAM_OPEN)
+    struct loop *l = stream_loop(s);
+    size_t turn_bytes = 0;
+    while (stream_wants_read(s) && turn_bytes < READ_TURN) {
+        size_t room = (size_t)READ_LEAST << s->read_shift;
+        ssize_t n = read(stream_fd(s), l->buffer, room);
+        if (n > 0) {
+            turn_bytes += (size_t)n;
+            stream_read_data(s, (size_t)n, (size_t)n == room);
+            if ((size_t)n < room && !has_failed)
+                return;
+        } else if (n == 0) {
+            stream_read_end(s);
+            return;
+        } else if (errno == EAGAIN) {
+            /* Asking for it clears it: it is not told for ever. */
+            int status = has_failed ? stream_socket_error(stream_fd(s)) : 0;
+            if (status != 0)
+                stream_read_failed(s, status);
+            return;
+        } else if (errno != EINTR) {
+            stream_read_failed(s, -errno);
+            return;
+        }
+    }
+}
+
+/* ---- Waiting ---- */
+
+static void on_ready(uv_poll_t *poll, int status, int events);
+
+/* Waits for writing, still: that may be over when the owner has set itself. */
+static void stream_connected(struct stream *s, bool has_failed)
+{
+    void *dial = s->duplex.owner;
+    int status = has_failed ? stream_socket_error(stream_fd(s)) : 0;
+    if (has_failed)
+        s->polled = 0;
+    if (status == 0) {
+        s->duplex.owner = NULL;
+        s->state = STREAM_OPEN;
+        stream_begin_watch(s);
+    }
+    connect_attempt_done(dial, s, status);
+}
+
+static unsigned stream_wanted(const struct stream *s)
+{
+    return (stream_wants_read(s) ? UV_READABLE : 0U) | (stream_wants_write(s) ? UV_WRITABLE : 0U);
+}
+
+/* Each time this is two system calls: libuv takes the descriptor out of the epoll set, and puts it
+ * in again before it sleeps. */
+static void stream_set_polled(struct stream *s, unsigned events)
+{
+    s->polled = events & (UV_READABLE | UV_WRITABLE);
+    uv_poll_start(&s->poll, (int)events, on_ready);
+}
+
+void stream_await(struct stream *s)
+{
+    unsigned wanted = stream_wanted(s);
+    if ((wanted & ~s->polled) != 0)
+        stream_set_polled(s, wanted);
+}
+
+/* libuv (1.44 to 1.50) says EBADF, and stops, for whatever poll(2) calls an error: the socket knows
+ * better. */
+static void on_ready(uv_poll_t *poll, int status, int events)
+{
+    struct stream *s = container_of(poll, struct stream, poll);
+    loop_touch(stream_loop(s));
+    bool has_failed = status < 0;
+    if (s->state == STREAM_CONNECTING) {
+        stream_connected(s, has_failed);
         return;
-    s->failure = status;
-    s->is_broken = true;
-    task_defer(&s->loop->scheduler, &s->task);
+    }
+    if (has_failed) {
+        s->polled = 0;
+        events = UV_READABLE | UV_WRITABLE;
+    }
+    bool was_reading = stream_wants_read(s);
+    if ((events & UV_READABLE) != 0)
+        stream_read(s, has_failed);
+    if ((events & UV_WRITABLE) != 0 && stream_wants_write(s))
+        stream_flush(s);
+    if (s->state == STREAM_CLOSED)
+        return;
+    unsigned wanted = stream_wanted(s);
+    unsigned kept = wanted | (was_reading ? UV_READABLE : 0U);
+    if (((unsigned)events & s->polled & ~kept) != 0 || (wanted & ~s->polled) != 0)
+        stream_set_polled(s, wanted);
 }
 
 static void stream_pause(struct duplex *d)
@@ -92,8 +162,7 @@ static void stream_pause(struct duplex *d)
     struct stream *s = stream_of(d);
     assert(s->state == STREAM_OPEN);
     s->is_paused = true;
-    s->read_size = READ_LEAST;
-    uv_read_stop(&s->uv.stream);
+    s->read_shift = 0;
 }
 
 static void stream_resume(struct duplex *d)
@@ -101,8 +170,7 @@ static void stream_resume(struct duplex *d)
     struct stream *s = stream_of(d);
     assert(s->state == STREAM_OPEN && d->events != NULL);
     s->is_paused = false;
-    if (!s->has_ended && !s->is_broken)
-        stream_start_reading(s);
+    stream_await(s);
 }
 
 /* ---- Tasks and deadlines ---- */
@@ -160,43 +228,59 @@ static void close_unopened(int fd, enum stream_kind kind)
     close(fd);
 }
 
-struct duplex *stream_open(struct loop *l, int fd, enum stream_kind kind,
-                           const struct stream_options *options)
+static struct stream *stream_new(struct loop *l, int fd, enum stream_kind kind,
+                                 const struct stream_options *options)
 {
     struct stream *s = calloc(1, sizeof(*s));
-    if (s == NULL) {
-        close_unopened(fd, kind);
-        return NULL;
-    }
-    s->duplex.ops = &stream_ops;
-    s->loop = l;
-    s->options = options;
-    s->is_tcp = kind == STREAM_TCP;
-    s->is_paused = true;
-    s->read_size = READ_LEAST;
-    task_init(&s->task, on_tell);
-    deadline_init(&s->deadline, on_deadline);
-    int status = s->is_tcp ? uv_tcp_init(&l->uv, &s->uv.tcp) : uv_pipe_init(&l->uv, &s->uv.pipe, 0);
-    if (status != 0) {
+    if (s == NULL || uv_poll_init(&l->uv, &s->poll, fd) != 0) {
         free(s);
         close_unopened(fd, kind);
         return NULL;
     }
-    s->next = l->streams;
-    s->link = &l->streams;
-    if (s->next != NULL)
-        s->next->link = &s->next;
-    l->streams = s;
+    s->duplex.ops = &stream_ops;
+    s->poll.data = (void *)options;
+    s->state = STREAM_OPEN;
+    s->is_tcp = kind != STREAM_UNIX;
+    s->has_timeouts =
+        kind == STREAM_UNIX || (kind == STREAM_ACCEPTED && options->user_timeout_ms == 0);
+    s->is_paused = true;
+    task_init(&s->task, on_tell);
+    deadline_init(&s->deadline, on_deadline);
     l->stream_count++;
-    status = s->is_tcp ? uv_tcp_open(&s->uv.tcp, fd) : uv_pipe_open(&s->uv.pipe, fd);
-    if (status != 0) {
-        stream_destroy(s);
-        close_unopened(fd, kind);
+    return s;
+}
+
+struct duplex *stream_open(struct loop *l, int fd, enum stream_kind kind,
+                           const struct stream_options *options)
+{
+    struct stream *s = stream_new(l, fd, kind, options);
+    if (s == NULL)
         return NULL;
-    }
-    if (s->is_tcp)
-        stream_socket_tune(fd, stream_user_timeout_ms(s));
+    if (kind == STREAM_TCP)
+        stream_socket_tune(fd);
+    stream_begin_watch(s);
     return &s->duplex;
+}
+
+struct stream *stream_connect(struct loop *l, int fd, bool is_tcp, bool is_connected,
+                              const struct stream_options *options, void *dial)
+{
+    struct stream *s = stream_new(l, fd, is_tcp ? STREAM_TCP : STREAM_UNIX, options);
+    if (s == NULL)
+        return NULL;
+    if (is_connected) {
+        stream_begin_watch(s);
+        return s;
+    }
+    s->state = STREAM_CONNECTING;
+    s->duplex.owner = dial;
+    stream_set_polled(s, UV_WRITABLE);
+    return s;
+}
+
+void stream_give_up(struct stream *s)
+{
+    stream_destroy(s);
 }
 
 void stream_on_release(struct duplex *duplex, void (*fn)(void *arg), void *arg)
@@ -209,8 +293,7 @@ void stream_on_release(struct duplex *duplex, void (*fn)(void *arg), void *arg)
 void stream_keep_flags(struct duplex *duplex, int flags)
 {
     struct stream *s = stream_of(duplex);
-    s->old_flags = flags;
-    s->has_old_flags = true;
+    s->was_blocking = (flags & O_NONBLOCK) == 0;
 }
 
 bool stream_local(const struct duplex *duplex, struct ip_endpoint *out)

@@ -7,7 +7,8 @@
  * most), then close(2) a write that fails (EPIPE, ECONNRESET) is told as on_abort behind what the
  * peer had already sent
  *
- * Sets TCP_NODELAY, keepalive and TCP_USER_TIMEOUT, the last one lifted while the peer is alive but
+ * Sets TCP_NODELAY at once; keepalive and TCP_USER_TIMEOUT when it has lived for two seconds,
+ * because a short connection does not need them. The last one is lifted while the peer is alive but
  * does not read (measured: it kills a peer whose window is closed, although every probe is
  * answered). */
 #ifndef TIDEGATE_STREAM_H
@@ -22,7 +23,11 @@ struct stream_options {
     uint64_t user_timeout_ms; /* TCP_USER_TIMEOUT; 0: 60 s */
 };
 
-enum stream_kind { STREAM_TCP, STREAM_UNIX };
+enum stream_kind {
+    STREAM_TCP,
+    STREAM_ACCEPTED, /* TCP, by a socket of a listener's own: has all these options from there */
+    STREAM_UNIX,
+};
 
 /* Takes over a connected, non-blocking descriptor. `options` outlives the stream. NULL when out of
  * memory (or libuv refuses it): `fd` is then closed. The stream is paused. */

@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define FLUSH_POLL_MS     5
 #define FLUSH_POLL_MAX_MS 100
@@ -15,14 +16,11 @@
 
 static void on_closed(uv_handle_t *handle)
 {
-    struct stream *s = container_of(handle, struct stream, uv.handle);
-    loop_touch(s->loop);
-    stream_free_outbox(s); /* here, because libuv has called its request back only now */
-    *s->link = s->next;
-    if (s->next != NULL)
-        s->next->link = s->link;
-    s->loop->stream_count--;
-    void (*on_release)(void *arg) = s->loop->is_ending ? NULL : s->on_release;
+    struct stream *s = container_of(handle, struct stream, poll);
+    struct loop *l = stream_loop(s);
+    loop_touch(l);
+    l->stream_count--;
+    void (*on_release)(void *arg) = l->is_ending ? NULL : s->on_release;
     void *arg = s->release_arg;
     free(s);
     if (on_release != NULL)
@@ -32,17 +30,28 @@ static void on_closed(uv_handle_t *handle)
 /* No event goes to the owner any more. */
 static void stream_detach(struct stream *s, enum stream_state state)
 {
+    if (s->state == STREAM_OPEN)
+        task_cancel(stream_scheduler(s), &s->task);
+    deadline_clear(stream_scheduler(s), &s->deadline);
     s->state = state;
-    task_cancel(&s->loop->scheduler, &s->task);
-    deadline_clear(&s->loop->scheduler, &s->deadline);
+}
+
+static void allow_blocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags >= 0)
+        fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
 }
 
 void stream_destroy(struct stream *s)
 {
+    int fd = stream_fd(s);
     stream_detach(s, STREAM_CLOSED);
-    if (s->has_old_flags)
-        fcntl(stream_fd(s), F_SETFL, s->old_flags);
-    uv_close(&s->uv.handle, on_closed);
+    stream_free_outbox(s);
+    if (s->was_blocking)
+        allow_blocking(fd);
+    uv_close((uv_handle_t *)&s->poll, on_closed); /* takes the descriptor out of the epoll set */
+    close(fd);
 }
 
 /* The socket resets when it is closed, from the beginning on (stream_socket_tune): whatever ends
@@ -75,15 +84,14 @@ void stream_break(struct stream *s, int status)
 
 void stream_linger(struct stream *s)
 {
-    s->linger_until_ms = s->loop->scheduler.now_ms + s->options->linger_ms;
-    deadline_set(&s->loop->scheduler, &s->deadline, s->options->linger_ms);
+    deadline_set(stream_scheduler(s), &s->deadline, stream_options_of(s)->linger_ms);
 }
 
 /* ---- Leaving the owner ---- */
 
 void stream_poll_flush(struct stream *s)
 {
-    uint64_t now_ms = s->loop->scheduler.now_ms;
+    uint64_t now_ms = stream_scheduler(s)->now_ms;
     bool is_flushed =
         s->outbox == NULL && (!s->is_tcp || stream_socket_tail(stream_fd(s)) == STREAM_TAIL_ACKED);
     if (is_flushed || now_ms >= s->linger_until_ms) {
@@ -93,10 +101,9 @@ void stream_poll_flush(struct stream *s)
     uint64_t delay_ms = s->linger_until_ms - now_ms;
     if (s->outbox == NULL && delay_ms > s->flush_poll_ms) {
         delay_ms = s->flush_poll_ms;
-        s->flush_poll_ms =
-            s->flush_poll_ms * 2 < FLUSH_POLL_MAX_MS ? s->flush_poll_ms * 2 : FLUSH_POLL_MAX_MS;
+        stream_look_rarer(s, FLUSH_POLL_MAX_MS);
     }
-    deadline_set(&s->loop->scheduler, &s->deadline, delay_ms);
+    deadline_set(stream_scheduler(s), &s->deadline, delay_ms);
 }
 
 void stream_abort(struct duplex *d, struct cause cause)
@@ -109,8 +116,7 @@ void stream_abort(struct duplex *d, struct cause cause)
         stream_reset(s);
         return;
     }
-    uv_read_stop(&s->uv.stream);
-    s->linger_until_ms = s->loop->scheduler.now_ms + s->options->linger_ms;
+    s->linger_until_ms = stream_scheduler(s)->now_ms + stream_options_of(s)->linger_ms;
     s->flush_poll_ms = FLUSH_POLL_MS;
     stream_poll_flush(s);
 }
@@ -124,16 +130,17 @@ void stream_close(struct duplex *d)
         stream_reset(s);
         return;
     }
-    s->closing_pending = stream_pending(d);
-    stream_linger(s);
     s->is_finishing = true;
     stream_finish_if_flushed(s);
     if (s->state != STREAM_CLOSING)
         return;
-    if (!s->has_ended)
-        stream_start_reading(s);
-    else if (s->is_finished)
+    if (s->has_ended && s->is_finished) {
         stream_end(s);
+        return;
+    }
+    s->closing_pending = stream_pending(d);
+    stream_linger(s);
+    stream_await(s);
 }
 
 /* A peer that takes what waits for it has more time; one that has it all, and only does not end its
@@ -151,10 +158,11 @@ void stream_look_closing(struct stream *s)
     }
 }
 
-struct stream *stream_discard(struct stream *s)
+void stream_discard(uv_handle_t *handle)
 {
-    struct stream *next = s->next;
-    if (s->state != STREAM_CLOSED)
+    if (handle->type != UV_POLL || handle->data == NULL)
+        return;
+    struct stream *s = container_of(handle, struct stream, poll);
+    if (s->state != STREAM_CLOSED && s->state != STREAM_CONNECTING)
         stream_reset(s);
-    return next;
 }

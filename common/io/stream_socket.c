@@ -23,7 +23,7 @@ static void set_option(int fd, int level, int option, int value)
     (void)setsockopt(fd, level, option, &value, sizeof(value));
 }
 
-static bool is_loopback(const struct sockaddr_storage *address)
+bool stream_socket_is_loopback(const struct sockaddr_storage *address)
 {
     if (address->ss_family == AF_INET) {
         const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
@@ -36,14 +36,18 @@ static bool is_loopback(const struct sockaddr_storage *address)
 void stream_socket_tune_local(int fd, const struct sockaddr_storage *address)
 {
     static const char reno[] = "reno";
-    if (is_loopback(address))
+    if (stream_socket_is_loopback(address))
         (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, reno, sizeof(reno) - 1);
 }
 
-void stream_socket_tune(int fd, uint64_t user_timeout_ms)
+void stream_socket_tune(int fd)
 {
     stream_socket_set_reset(fd, true);
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+}
+
+void stream_socket_set_timeouts(int fd, uint64_t user_timeout_ms)
+{
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
     set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
@@ -79,15 +83,6 @@ int stream_socket_finish(int fd)
     /* The connection is gone; why was left for whoever asks first. */
     int status = stream_socket_error(fd);
     return status != 0 ? status : -ECONNRESET;
-}
-
-int stream_socket_end(int fd)
-{
-    char byte;
-    ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    if (n >= 0)
-        return (int)n;
-    return errno == EAGAIN || errno == EINTR ? 1 : -errno;
 }
 
 size_t stream_socket_outstanding(int fd)
@@ -127,4 +122,12 @@ bool stream_socket_local(int fd, struct ip_endpoint *out)
     socklen_t len = sizeof(local);
     return getsockname(fd, (struct sockaddr *)&local, &len) == 0 &&
            ip_endpoint_from_sockaddr((const struct sockaddr *)&local, out);
+}
+
+bool stream_socket_peer(int fd, struct ip_endpoint *out)
+{
+    struct sockaddr_storage peer = {0};
+    socklen_t len = sizeof(peer);
+    return getpeername(fd, (struct sockaddr *)&peer, &len) == 0 &&
+           ip_endpoint_from_sockaddr((const struct sockaddr *)&peer, out);
 }

@@ -6,25 +6,34 @@
 #include "stream_socket.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #define WRITE_SPANS     16
-#define USER_TIMEOUT_MS 60000
+#define TIMEOUTS_MS     2000 /* until keepalive and TCP_USER_TIMEOUT are set */
 #define ACK_POLL_MS     100
 #define ACK_POLL_MAX_MS 1000
 
-/* What the kernel would not take at once. Exists only while there is such. */
-struct outbox {
-    uv_write_t request;
-    struct queue queue;
-    size_t under_way; /* bytes that the request describes */
-};
+static size_t span_total(const struct span *spans, size_t count)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++)
+        total += spans[i].len;
+    return total;
+}
+
+bool stream_wants_write(const struct stream *s)
+{
+    return s->outbox != NULL;
+}
 
 void stream_free_outbox(struct stream *s)
 {
     if (s->outbox == NULL)
         return;
-    queue_clear(&s->outbox->queue);
+    queue_clear(s->outbox);
     free(s->outbox);
     s->outbox = NULL;
 }
@@ -37,14 +46,13 @@ static void stream_write_failed(struct stream *s, int status)
         stream_reset(s);
         return;
     }
-    if (s->outbox != NULL && s->outbox->under_way == 0)
-        stream_free_outbox(s);
-    s->failure = status;
+    stream_free_outbox(s);
+    s->failure = (int16_t)status;
     if (s->has_ended || status == UV_ENOMEM)
         s->is_broken = true;
     else
         stream_linger(s);
-    task_defer(&s->loop->scheduler, &s->task);
+    task_defer(stream_scheduler(s), &s->task);
 }
 
 /* ---- The end of our side ---- */
@@ -52,14 +60,11 @@ static void stream_write_failed(struct stream *s, int status)
 /* Our side is finished once the peer's kernel has confirmed all of it: what was handed to our own
  * can still be lost. Nothing tells when; it is looked at when our side ends, when the peer's ends
  * (which confirms ours, as a rule), and now and then. */
-void stream_check_ack(struct stream *s)
+static void stream_settle_ack(struct stream *s, enum stream_socket_tail tail)
 {
-    if (!s->awaits_ack)
-        return;
-    if (s->is_tcp && stream_socket_tail(stream_fd(s)) != STREAM_TAIL_ACKED) {
-        deadline_set(&s->loop->scheduler, &s->deadline, s->flush_poll_ms);
-        s->flush_poll_ms =
-            s->flush_poll_ms * 2 < ACK_POLL_MAX_MS ? s->flush_poll_ms * 2 : ACK_POLL_MAX_MS;
+    if (tail != STREAM_TAIL_ACKED) {
+        deadline_set(stream_scheduler(s), &s->deadline, s->flush_poll_ms);
+        stream_look_rarer(s, ACK_POLL_MAX_MS);
         return;
     }
     s->awaits_ack = false;
@@ -69,7 +74,13 @@ void stream_check_ack(struct stream *s)
         return;
     }
     s->owes_finished = true;
-    task_defer(&s->loop->scheduler, &s->task);
+    task_defer(stream_scheduler(s), &s->task);
+}
+
+void stream_check_ack(struct stream *s)
+{
+    if (s->awaits_ack)
+        stream_settle_ack(s, s->is_tcp ? stream_socket_tail(stream_fd(s)) : STREAM_TAIL_ACKED);
 }
 
 void stream_finish_if_flushed(struct stream *s)
@@ -93,51 +104,22 @@ void stream_finish_if_flushed(struct stream *s)
 
 /* ---- To the kernel, now or later ---- */
 
-static void on_written(uv_write_t *request, int status);
-
-static void outbox_send(struct stream *s)
+/* Bytes that the kernel takes at once, or a negative errno. */
+static ssize_t stream_try_write(struct stream *s, const struct span *spans, size_t count)
 {
-    struct outbox *o = s->outbox;
-    struct span spans[WRITE_SPANS];
-    uv_buf_t buffers[WRITE_SPANS];
-    size_t count = queue_peek(&o->queue, spans, WRITE_SPANS);
-    for (size_t i = 0; i < count; i++) {
-        buffers[i] = (uv_buf_t){.base = (char *)spans[i].data, .len = spans[i].len};
-        o->under_way += spans[i].len;
-    }
-    int status = uv_write(&o->request, &s->uv.stream, buffers, (unsigned)count, on_written);
-    if (status != 0) {
-        o->under_way = 0;
-        stream_write_failed(s, status);
-    }
-}
-
-static void on_written(uv_write_t *request, int status)
-{
-    struct stream *s = container_of(request->handle, struct stream, uv.stream);
-    loop_touch(s->loop);
-    struct outbox *o = s->outbox;
-    size_t written = o->under_way;
-    o->under_way = 0;
-    if (s->state == STREAM_CLOSED || s->failure != 0)
-        return;
-    if (status != 0) {
-        stream_write_failed(s, status);
-        return;
-    }
-    queue_drop(&o->queue, written);
-    if (o->queue.size > 0) {
-        outbox_send(s);
-        return;
-    }
-    stream_free_outbox(s);
-    if (s->state == STREAM_ABORTED) {
-        stream_poll_flush(s);
-        return;
-    }
-    stream_finish_if_flushed(s);
-    if (s->state == STREAM_OPEN)
-        stream_tell(s);
+    struct iovec pieces[WRITE_SPANS];
+    int fd = stream_fd(s);
+    ssize_t n;
+    if (count > WRITE_SPANS)
+        count = WRITE_SPANS;
+    for (size_t i = 0; i < count; i++)
+        pieces[i] = (struct iovec){.iov_base = spans[i].data, .iov_len = spans[i].len};
+    do
+        n = count == 1 ? write(fd, spans[0].data, spans[0].len) : writev(fd, pieces, (int)count);
+    while (n < 0 && errno == EINTR);
+    if (n >= 0)
+        return n;
+    return errno == EAGAIN ? 0 : -errno;
 }
 
 /* Copies what is left of `spans` behind their first `taken` bytes. 0 or UV_ENOMEM. */
@@ -151,48 +133,77 @@ static int stream_keep(struct stream *s, const struct span *spans, size_t count,
         size_t skipped = taken < spans[i].len ? taken : spans[i].len;
         struct span rest = {spans[i].data + skipped, spans[i].len - skipped};
         taken -= skipped;
-        if (queue_push(&s->outbox->queue, rest) != 0)
+        if (queue_push(s->outbox, rest) != 0)
             return UV_ENOMEM;
     }
     return 0;
 }
 
-/* Bytes that the kernel takes at once, or an error. It need not take all. */
-static int stream_try_write(struct stream *s, const struct span *spans, size_t count)
+static void stream_flushed(struct stream *s)
 {
-    uv_buf_t buffers[WRITE_SPANS];
-    if (count > WRITE_SPANS)
-        count = WRITE_SPANS;
-    for (size_t i = 0; i < count; i++)
-        buffers[i] = (uv_buf_t){.base = (char *)spans[i].data, .len = spans[i].len};
-    int status = uv_try_write(&s->uv.stream, buffers, (unsigned)count);
-    return status == UV_EAGAIN ? 0 : status;
+    stream_free_outbox(s);
+    if (s->state == STREAM_ABORTED) {
+        stream_poll_flush(s);
+        return;
+    }
+    stream_finish_if_flushed(s);
+    if (s->state == STREAM_OPEN)
+        stream_tell(s);
+}
+
+void stream_flush(struct stream *s)
+{
+    struct queue *queue = s->outbox;
+    size_t asked = 0;
+    ssize_t written;
+    do {
+        struct span spans[WRITE_SPANS];
+        size_t count = queue_peek(queue, spans, WRITE_SPANS);
+        asked = span_total(spans, count);
+        written = stream_try_write(s, spans, count);
+        if (written < 0) {
+            stream_write_failed(s, (int)written);
+            return;
+        }
+        queue_drop(queue, (size_t)written);
+    } while ((size_t)written == asked && queue->size > 0);
+    if (queue->size == 0)
+        stream_flushed(s);
 }
 
 /* ---- The user timeout ---- */
 
-uint64_t stream_user_timeout_ms(const struct stream *s)
+static uint64_t user_timeout_ms(const struct stream *s)
 {
-    return s->options->user_timeout_ms != 0 ? s->options->user_timeout_ms : USER_TIMEOUT_MS;
+    uint64_t timeout_ms = stream_options_of(s)->user_timeout_ms;
+    return timeout_ms != 0 ? timeout_ms : STREAM_SOCKET_USER_TIMEOUT_MS;
 }
 
 static void stream_arm_watch(struct stream *s)
 {
     if (s->is_tcp && !deadline_is_set(&s->deadline))
-        deadline_set(&s->loop->scheduler, &s->deadline, stream_user_timeout_ms(s) / 3);
+        deadline_set(stream_scheduler(s), &s->deadline, user_timeout_ms(s) / 3);
+}
+
+void stream_begin_watch(struct stream *s)
+{
+    if (s->has_timeouts)
+        return;
+    uint64_t first_ms = user_timeout_ms(s) / 3;
+    deadline_set(stream_scheduler(s), &s->deadline,
+                 first_ms < TIMEOUTS_MS ? first_ms : TIMEOUTS_MS);
 }
 
 /* TCP_USER_TIMEOUT is there for a peer that is gone, but it also ends a connection whose peer
  * answers every probe of its closed window (measured on Linux 6): it is lifted as long as that is
  * how things are. */
-static void stream_watch(struct stream *s)
+static void stream_watch(struct stream *s, enum stream_socket_tail tail)
 {
-    enum stream_socket_tail tail = stream_socket_tail(stream_fd(s));
     bool is_to_lift =
         tail == STREAM_TAIL_STALLED || (tail == STREAM_TAIL_UNKNOWN && s->is_user_timeout_lifted);
     if (is_to_lift != s->is_user_timeout_lifted) {
         s->is_user_timeout_lifted = is_to_lift;
-        stream_socket_set_user_timeout(stream_fd(s), is_to_lift ? 0 : stream_user_timeout_ms(s));
+        stream_socket_set_user_timeout(stream_fd(s), is_to_lift ? 0 : user_timeout_ms(s));
     }
     if (tail != STREAM_TAIL_ACKED || s->outbox != NULL)
         stream_arm_watch(s);
@@ -200,8 +211,14 @@ static void stream_watch(struct stream *s)
 
 void stream_look(struct stream *s)
 {
-    stream_watch(s);
-    stream_check_ack(s);
+    if (!s->has_timeouts) {
+        s->has_timeouts = true;
+        stream_socket_set_timeouts(stream_fd(s), user_timeout_ms(s));
+    }
+    enum stream_socket_tail tail = stream_socket_tail(stream_fd(s));
+    stream_watch(s, tail);
+    if (s->awaits_ack)
+        stream_settle_ack(s, tail);
 }
 
 /* ---- The calls ---- */
@@ -210,14 +227,12 @@ bool stream_write(struct duplex *d, const struct span *spans, size_t count)
 {
     struct stream *s = stream_of(d);
     assert(s->state == STREAM_OPEN && !s->is_finishing);
-    size_t size = 0;
-    for (size_t i = 0; i < count; i++)
-        size += spans[i].len;
+    size_t size = span_total(spans, count);
     if (s->failure != 0 || size == 0)
         return s->failure == 0 && s->is_full;
 
-    int taken = s->outbox == NULL ? stream_try_write(s, spans, count) : 0;
-    int status = taken;
+    ssize_t taken = s->outbox == NULL ? stream_try_write(s, spans, count) : 0;
+    int status = (int)taken;
     if (taken >= 0 && (size_t)taken < size)
         status = stream_keep(s, spans, count, (size_t)taken);
     if (status < 0) {
@@ -228,18 +243,14 @@ bool stream_write(struct duplex *d, const struct span *spans, size_t count)
     if (s->outbox == NULL)
         return false;
     s->is_full = true;
-    if (s->outbox->under_way == 0)
-        outbox_send(s);
-    return s->failure == 0;
+    stream_await(s);
+    return true;
 }
 
 uint64_t stream_pending(const struct duplex *d)
 {
     const struct stream *s = container_of(d, const struct stream, duplex);
-    uint64_t waiting = 0;
-    if (s->outbox != NULL) /* what is under way has partly gone, as only libuv knows */
-        waiting = s->outbox->queue.size - s->outbox->under_way +
-                  uv_stream_get_write_queue_size(&s->uv.stream);
+    uint64_t waiting = s->outbox != NULL ? s->outbox->size : 0;
     return waiting + stream_socket_outstanding(stream_fd(s));
 }
 

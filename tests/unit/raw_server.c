@@ -89,6 +89,8 @@ static bool serve_answer(struct raw_server *s, int fd, const struct raw_answer *
         close(fd);
         return false;
     }
+    while (s->is_held)
+        usleep(1000);
     if (a->text != NULL)
         len = expand(s, a, out, sizeof(out));
     if (a->act == RAW_RESET) {

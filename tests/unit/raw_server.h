@@ -5,6 +5,8 @@
 
 #include "io_kit.h"
 
+#include <stdatomic.h>
+
 #define RAW_SERVER_ANSWERS 8
 
 /* A good answer, to be completed by RAW_EXTENSION or something else, and "\r\n". */
@@ -35,6 +37,7 @@ struct raw_server {
     uint16_t port;
     struct raw_answer answers[RAW_SERVER_ANSWERS]; /* one a connection; no more: not accepted */
     unsigned count;
+    atomic_bool is_held; /* a request that it has read waits for its answer */
 
     /* Valid after raw_server_join. */
     unsigned requests;

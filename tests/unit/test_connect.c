@@ -410,49 +410,86 @@ static void test_cancel_in_every_state(void **state)
     loop_free(l);
 }
 
-struct giver_up {
-    struct dial d;
-    struct task task;
-};
-
-static void give_up(struct task *task)
+static uint16_t port_of(int fd, int (*ask)(int fd, struct sockaddr *at, socklen_t *len))
 {
-    struct giver_up *g = container_of(task, struct giver_up, task);
-    connect_cancel(g->d.c);
-    loop_stop(g->d.l);
+    struct sockaddr_in at = {0};
+    socklen_t len = sizeof(at);
+    ask(fd, (struct sockaddr *)&at, &len);
+    return ntohs(at.sin_port);
 }
 
-/* Asked right before connect(2); the task runs right after it, before anybody looks what became of
- * that. */
-static bool give_up_soon(void *arg, const struct sockaddr *to)
+/* Accepts until it is somebody else's connection than those that keep others waiting. */
+static int accept_beside(const int hanging[HANG_FDS])
 {
-    struct giver_up *g = arg;
-    (void)to;
-    task_defer(loop_scheduler(g->d.l), &g->task);
-    return true;
+    for (;;) {
+        int fd = accept(hanging[0], NULL, NULL);
+        assert_true(fd >= 0);
+        bool is_hanging = false;
+        for (int i = 1; i < HANG_FDS; i++)
+            is_hanging |= port_of(hanging[i], getsockname) == port_of(fd, getpeername);
+        if (!is_hanging)
+            return fd;
+        close(fd);
+    }
 }
 
-/* The kernel of this machine has connected by then. Who gives up, or dies, before a byte was sent
- * has not said that this is all: to the other side it must not look like an end. */
+/* The kernels have connected, and nobody has looked yet. Who gives up, or dies, before a byte was
+ * sent has not said that this is all: to the other side it must not look like an end. */
 static void test_given_up_is_a_reset(void **state)
 {
     (void)state;
     struct loop *l = loop_new();
     uint16_t port = 0;
-    int listener = kit_listen("127.0.0.1", &port, 5);
-    struct giver_up g;
+    int hanging[HANG_FDS];
+    struct dial d;
     char byte;
-    dial_start(&g.d, l, ADDRESS_TCP, "127.0.0.1", port, 5000);
-    task_init(&g.task, give_up);
-    connect_filter(g.d.c, give_up_soon, &g);
-    loop_run(l);
-    assert_int_equal(g.d.answers, 0);
-    int fd = accept(listener, NULL, NULL);
-    assert_true(fd >= 0);
+    hang("127.0.0.2", &port, hanging);
+    dial_start(&d, l, ADDRESS_TCP, "127.0.0.2", port, 10000);
+    kit_turn(l);
+    int fd = accept_beside(hanging);
+    assert_int_equal(d.answers, 0);
+    connect_cancel(d.c);
     assert_int_equal(read(fd, &byte, 1), -1);
     assert_int_equal(errno, ECONNRESET);
     close(fd);
-    close(listener);
+    unhang(hanging);
+    loop_free(l);
+}
+
+/* What was waited for with is what is read and written with: no descriptor but the one. */
+static void test_connection_that_took_a_while(void **state)
+{
+    (void)state;
+    struct loop *l = loop_new();
+    uint16_t port = 0;
+    int hanging[HANG_FDS];
+    struct dial d;
+    hang("127.0.0.2", &port, hanging);
+    unsigned before = open_descriptors();
+    dial_start(&d, l, ADDRESS_TCP, "127.0.0.2", port, 10000);
+    kit_turn(l);
+    assert_int_equal(open_descriptors(), before + 1);
+    struct peer peer = {.fd = accept_beside(hanging)};
+    KIT_WAIT(l, d.answers == 1);
+    assert_int_equal(open_descriptors(), before + 2);
+
+    for (int i = 0; i < 2; i++)
+        kit_turn(l); /* paused, and writable all the time */
+    app_resume(&d.app);
+    peer_write(&peer, 1000);
+    KIT_WAIT(l, d.app.got == 1000);
+    assert_false(app_write_pattern(&d.app, 1000));
+    app_finish(&d.app);
+    KIT_WAIT(l, d.app.finishes == 1);
+    peer_read(&peer);
+    assert_int_equal(peer.got, 1000);
+    assert_int_equal(peer.read_error, 0);
+    close(peer.fd);
+    KIT_WAIT(l, d.app.ends == 1);
+    app_close(&d.app);
+    kit_run_dry(l, 1000);
+    assert_int_equal(d.app.releases, 1);
+    unhang(hanging);
     loop_free(l);
 }
 
@@ -626,6 +663,7 @@ int main(void)
         cmocka_unit_test(test_time_limit),
         cmocka_unit_test(test_cancel_in_every_state),
         cmocka_unit_test(test_given_up_is_a_reset),
+        cmocka_unit_test(test_connection_that_took_a_while),
         cmocka_unit_test(test_loop_free_while_dialling),
         cmocka_unit_test(test_unix),
         cmocka_unit_test(test_unix_with_a_full_backlog_is_tried_again),

@@ -275,6 +275,7 @@ static void test_socket_options(void **state)
     struct app app = {0};
     app_open(&app, l, fds[0], STREAM_TCP, &kit_options);
     assert_int_equal(option(fds[0], IPPROTO_TCP, TCP_NODELAY), 1);
+    KIT_WAIT(l, option(fds[0], IPPROTO_TCP, TCP_USER_TIMEOUT) != 0); /* not before it is needed */
     assert_int_equal(option(fds[0], SOL_SOCKET, SO_KEEPALIVE), 1);
     assert_int_equal(option(fds[0], IPPROTO_TCP, TCP_KEEPIDLE), 60);
     assert_int_equal(option(fds[0], IPPROTO_TCP, TCP_KEEPINTVL), 15);

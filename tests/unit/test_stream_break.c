@@ -295,7 +295,7 @@ static void test_reset_is_an_abort(void **state)
     world_end(&w);
 }
 
-/* libuv takes a short read and POLLHUP together for the end of the stream. */
+/* A short read and POLLHUP together are not the end of the stream. */
 static void test_reset_behind_bytes_in_one_wake_up_is_no_end(void **state)
 {
     (void)state;
