@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define ACCEPT_TURN      64  /* connections accepted at a wake-up, before others get their turn */
+#define ACCEPT_MOST      64  /* connections accepted at a wake-up, before others get their turn */
 #define RETRY_MS         100 /* until the next try when descriptors or memory have run out */
 #define WARN_INTERVAL_MS 1000
 #define SAME_PORT_TRIES  16
@@ -33,7 +33,7 @@ struct member {
 struct listener {
     struct loop_item item;
     struct loop *loop;
-    void (*on_accept)(void *owner, int fd, bool is_unix);
+    void (*on_accept)(void *owner, int fd, enum stream_kind kind);
     void *owner;
     int backlog;
     bool shares_port;
@@ -42,6 +42,8 @@ struct listener {
     bool is_closed;
     unsigned count;
     unsigned closing; /* handles that libuv has not let go of yet */
+    unsigned turn;    /* of the loop, in which it was woken up last */
+    unsigned batch;   /* connections to be accepted then */
     struct deadline retry;
     uint64_t warned_ms;
     uint16_t port;
@@ -106,6 +108,24 @@ static bool is_of_one_connection(int error)
     }
 }
 
+static enum stream_kind member_kind(const struct member *m)
+{
+    if (m->is_unix)
+        return STREAM_UNIX;
+    return m->listener->is_inherited ? STREAM_TCP : STREAM_ACCEPTED;
+}
+
+/* One connection, as a rule, and no call to hear that there is no other. While more come than are
+ * taken, which is when it is woken up turn after turn, twice as many each time. */
+static void set_batch(struct listener *x)
+{
+    bool is_behind = x->batch > 0 && x->loop->turn == x->turn + 1;
+    x->batch = is_behind ? x->batch * 2 : 1;
+    if (x->batch > ACCEPT_MOST)
+        x->batch = ACCEPT_MOST;
+    x->turn = x->loop->turn;
+}
+
 static void on_ready(uv_poll_t *poll, int status, int events)
 {
     (void)events;
@@ -116,14 +136,16 @@ static void on_ready(uv_poll_t *poll, int status, int events)
         listener_wait(x, status);
         return;
     }
-    for (int i = 0; i < ACCEPT_TURN && !x->is_paused && !x->is_closed; i++) {
+    set_batch(x);
+    for (unsigned i = 0; i < x->batch && !x->is_paused && !x->is_closed; i++) {
         socklen_t len = sizeof(x->peer);
         x->peer.ss_family = AF_UNSPEC;
         int fd = accept4(m->fd, (struct sockaddr *)&x->peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             listener_socket_unmap(&x->peer);
-            x->on_accept(x->owner, fd, m->is_unix);
+            x->on_accept(x->owner, fd, member_kind(m));
         } else if (errno == EAGAIN) {
+            x->batch = 0;
             return;
         } else if (!is_of_one_connection(errno)) {
             listener_wait(x, -errno);
@@ -349,7 +371,7 @@ static int listener_open_own(struct listener *x, const struct address *where,
 
 /* NULL when out of memory. */
 static struct listener *listener_new(struct loop *l, const struct listener_options *options,
-                                     void (*on_accept)(void *owner, int fd, bool is_unix),
+                                     void (*on_accept)(void *owner, int fd, enum stream_kind kind),
                                      void *owner)
 {
     struct listener *x = calloc(1, sizeof(*x));
@@ -367,7 +389,7 @@ static struct listener *listener_new(struct loop *l, const struct listener_optio
 
 int listener_open(struct loop *l, const struct address *where,
                   const struct listener_options *options,
-                  void (*on_accept)(void *owner, int fd, bool is_unix), void *owner,
+                  void (*on_accept)(void *owner, int fd, enum stream_kind kind), void *owner,
                   struct listener **out, char *problem, size_t problem_size)
 {
     struct listener *x = listener_new(l, options, on_accept, owner);

@@ -7,6 +7,7 @@
 #include "address.h"
 #include "ip.h"
 #include "loop.h"
+#include "stream.h"
 
 #include <stdbool.h>
 
@@ -18,13 +19,14 @@ struct listener_options {
 };
 
 /* Listens on every address that `where` resolves to (at start: this call may block on the
- * resolver). `on_accept` gets each new descriptor (non-blocking, close-on-exec) and owns it. A
- * stale unix socket file (nobody listens) is replaced, a live one refused with -EADDRINUSE; that of
- * an inherited socket is left alone, also at the end. Returns
- * 0 and `*out`, or a negative errno with what went wrong, where and what to do in `problem`. */
+ * resolver). `on_accept` gets each new descriptor (non-blocking, close-on-exec) and owns it; `kind`
+ * is STREAM_TCP by an inherited socket, whose options are not ours to set. A stale unix socket file
+ * (nobody listens) is replaced, a live one refused with -EADDRINUSE; that of an inherited socket is
+ * left alone, also at the end. Returns 0 and `*out`, or a negative errno with what went wrong,
+ * where and what to do in `problem`. */
 int listener_open(struct loop *l, const struct address *where,
                   const struct listener_options *options,
-                  void (*on_accept)(void *owner, int fd, bool is_unix), void *owner,
+                  void (*on_accept)(void *owner, int fd, enum stream_kind kind), void *owner,
                   struct listener **out, char *problem, size_t problem_size);
 
 /* The same addresses for another loop: each TCP socket bound here has one more beside it, and the

@@ -50,6 +50,9 @@ static int make_tcp(const struct sockaddr_storage *address)
     if (fd < 0)
         return -errno;
     stream_socket_tune_local(fd, address);
+    /* What is accepted has these from here (Linux). */
+    stream_socket_tune(fd);
+    stream_socket_set_timeouts(fd, STREAM_SOCKET_USER_TIMEOUT_MS);
     if (set_option(fd, SOL_SOCKET, SO_REUSEADDR) != 0 ||
         (address->ss_family == AF_INET6 && set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY) != 0)) {
         int status = -errno;

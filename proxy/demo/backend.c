@@ -135,11 +135,10 @@ static void on_finished(void *owner)
 
 static const struct duplex_events events = {on_data, on_end, on_abort, on_drain, on_finished};
 
-static void on_accept(void *owner, int fd, bool is_unix)
+static void on_accept(void *owner, int fd, enum stream_kind kind)
 {
     struct demo_backend *b = owner;
-    struct duplex *stream =
-        stream_open(b->loop, fd, is_unix ? STREAM_UNIX : STREAM_TCP, &stream_options);
+    struct duplex *stream = stream_open(b->loop, fd, kind, &stream_options);
     struct conversation *c = stream == NULL ? NULL : calloc(1, sizeof(*c));
 
     if (c == NULL) {

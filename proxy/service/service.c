@@ -185,7 +185,7 @@ static bool admits(const struct service *s, uint64_t id, struct duplex *near,
     return s->handler->admit == NULL || s->handler->admit(s->owner, id, near, arrival);
 }
 
-static void on_accept(void *owner, int fd, bool is_unix)
+static void on_accept(void *owner, int fd, enum stream_kind kind)
 {
     struct entrance *entrance = owner;
     struct service *s = entrance->service;
@@ -194,8 +194,7 @@ static void on_accept(void *owner, int fd, bool is_unix)
         .at = entrance->at,
         .name = listener_peer_name(entrance->listener, buffer, sizeof(buffer)),
     };
-    struct duplex *near =
-        stream_open(s->loop, fd, is_unix ? STREAM_UNIX : STREAM_TCP, &s->config->stream);
+    struct duplex *near = stream_open(s->loop, fd, kind, &s->config->stream);
 
     arrival.has_peer = listener_peer(entrance->listener, &arrival.peer);
     if (near == NULL) {

@@ -423,11 +423,10 @@ static int run_client(struct loop *loop, const char *url, const char *agent)
 
 /* ---- server ---- */
 
-static void on_accept(void *owner, int fd, bool is_unix)
+static void on_accept(void *owner, int fd, enum stream_kind kind)
 {
     struct loop *loop = owner;
-    struct duplex *duplex =
-        stream_open(loop, fd, is_unix ? STREAM_UNIX : STREAM_TCP, &stream_options);
+    struct duplex *duplex = stream_open(loop, fd, kind, &stream_options);
     if (duplex && peer_new(loop, duplex, WS_SERVER))
         duplex_resume(duplex);
 }

@@ -189,14 +189,14 @@ struct door {
     struct loop *l;
     struct listener *x;
     int count;
-    bool is_unix;
+    enum stream_kind kind;
     char peer[64];
 };
 
-static void on_accept(void *owner, int fd, bool is_unix)
+static void on_accept(void *owner, int fd, enum stream_kind kind)
 {
     struct door *d = owner;
-    d->is_unix = is_unix;
+    d->kind = kind;
     listener_peer_name(d->x, d->peer, sizeof(d->peer));
     d->count++;
     close(fd);
@@ -231,7 +231,7 @@ static void test_listener_on_several(void **state)
     int client = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(connect(client, (struct sockaddr *)&at, len), 0);
     KIT_WAIT(d.l, d.count == 1);
-    assert_false(d.is_unix);
+    assert_int_equal(d.kind, STREAM_TCP);
     assert_int_equal(strncmp(d.peer, "127.0.0.1:", 10), 0);
     close(client);
 
@@ -240,7 +240,7 @@ static void test_listener_on_several(void **state)
     client = socket(AF_UNIX, SOCK_STREAM, 0);
     assert_int_equal(connect(client, (struct sockaddr *)&un, sizeof(un)), 0);
     KIT_WAIT(d.l, d.count == 2);
-    assert_true(d.is_unix);
+    assert_int_equal(d.kind, STREAM_UNIX);
     close(client);
 
     struct stat file;

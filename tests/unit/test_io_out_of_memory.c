@@ -43,11 +43,11 @@ struct scene {
     bool has_failed; /* something told that memory had run out */
 };
 
-static void on_accept(void *owner, int fd, bool is_unix)
+static void on_accept(void *owner, int fd, enum stream_kind kind)
 {
     struct scene *s = owner;
-    assert_false(is_unix);
-    struct duplex *d = stream_open(s->l, fd, STREAM_TCP, &kit_options);
+    assert_int_equal(kind, STREAM_ACCEPTED);
+    struct duplex *d = stream_open(s->l, fd, kind, &kit_options);
     if (d != NULL)
         app_own(&s->accepted, s->l, d);
     else

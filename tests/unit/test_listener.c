@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,18 +27,18 @@ struct door {
     int status;
     char problem[256];
     unsigned count;
-    bool is_unix;
+    enum stream_kind kind;
     int fds[MOST];
     void (*hook)(struct door *d);
     char peer[64]; /* of the last one */
 };
 
-static void on_accept(void *owner, int fd, bool is_unix)
+static void on_accept(void *owner, int fd, enum stream_kind kind)
 {
     struct door *d = owner;
     assert_true(d->count < MOST);
     d->fds[d->count++] = fd;
-    d->is_unix = is_unix;
+    d->kind = kind;
     listener_peer_name(d->x, d->peer, sizeof(d->peer));
     if (d->hook != NULL)
         d->hook(d);
@@ -120,7 +121,7 @@ static void test_accepts(void **state)
     assert_string_equal(listener_name(d.x), name);
     int client = dial("127.0.0.1", port);
     KIT_WAIT(l, d.count == 1);
-    assert_false(d.is_unix);
+    assert_int_equal(d.kind, STREAM_ACCEPTED);
     assert_true(fcntl(d.fds[0], F_GETFL) & O_NONBLOCK);
     assert_true(fcntl(d.fds[0], F_GETFD) & FD_CLOEXEC);
     close(client);
@@ -288,7 +289,7 @@ static void test_shared_file(void **state)
     int a = dial_unix(path), b = dial_unix(path);
     listener_pause(first.x); /* the other one still accepts */
     KIT_WAIT(other, second.count == 2);
-    assert_true(second.is_unix);
+    assert_int_equal(second.kind, STREAM_UNIX);
     listener_close(second.x);
     assert_int_equal(access(path, F_OK), 0); /* the file is the first one's */
     close(a);
@@ -409,7 +410,7 @@ static void test_unix_socket(void **state)
     assert_int_equal(file.st_mode & 0777, 0750);
     int client = dial_unix(path);
     KIT_WAIT(l, d.count == 1);
-    assert_true(d.is_unix);
+    assert_int_equal(d.kind, STREAM_UNIX);
     assert_string_equal(d.peer, "unix");
 
     /* a live one is refused */
@@ -575,6 +576,72 @@ static int remove_directory(void **state)
     return rmdir(directory);
 }
 
+/* ---- What an accepted connection has from its listener ---- */
+
+static int option(int fd, int level, int name)
+{
+    int value = -1;
+    socklen_t size = sizeof(value);
+    assert_int_equal(getsockopt(fd, level, name, &value, &size), 0);
+    return value;
+}
+
+static void check_options(int fd)
+{
+    struct linger linger;
+    socklen_t size = sizeof(linger);
+    assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &size), 0);
+    assert_true(linger.l_onoff == 1 && linger.l_linger == 0);
+    assert_int_equal(option(fd, IPPROTO_TCP, TCP_NODELAY), 1);
+    assert_int_equal(option(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+    assert_int_equal(option(fd, IPPROTO_TCP, TCP_KEEPIDLE), 60);
+    assert_int_equal(option(fd, IPPROTO_TCP, TCP_KEEPINTVL), 15);
+    assert_int_equal(option(fd, IPPROTO_TCP, TCP_KEEPCNT), 4);
+    assert_int_equal(option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), 60000);
+}
+
+static void test_accepted_connections_have_the_options_of_streams(void **state)
+{
+    (void)state;
+    struct loop *l = loop_new();
+    struct door d, beside;
+    struct listener_options sharing = {.shares_port = true};
+    char byte;
+
+    door_open(&d, l, ADDRESS_TCP, "127.0.0.1", 0, &sharing);
+    assert_int_equal(d.status, 0);
+    door_open_beside(&beside, l, &d);
+    int client = -1;
+    while (d.count == 0 || beside.count == 0) { /* the kernel throws dice */
+        unsigned before = d.count + beside.count;
+        if (client >= 0)
+            close(client);
+        client = dial("127.0.0.1", listener_port(d.x));
+        KIT_WAIT(l, d.count + beside.count > before);
+    }
+    check_options(d.fds[d.count - 1]);
+    check_options(beside.fds[beside.count - 1]);
+    assert_int_equal(beside.kind, STREAM_ACCEPTED);
+
+    /* as a stream it resets, too, if nobody has said otherwise */
+    close(client);
+    unsigned before = d.count;
+    listener_close(beside.x);
+    client = dial("127.0.0.1", listener_port(d.x));
+    KIT_WAIT(l, d.count > before);
+    struct duplex *stream = stream_open(l, d.fds[d.count - 1], d.kind, &kit_options);
+    d.count--;
+    duplex_abort(stream, (struct cause){.what = CAUSE_CLOSED});
+    kit_run_dry(l, 1000);
+    assert_int_equal(recv(client, &byte, 1, 0), -1);
+    assert_int_equal(errno, ECONNRESET);
+    close(client);
+    door_close(&d);
+    for (unsigned i = 0; i < beside.count; i++)
+        close(beside.fds[i]);
+    loop_free(l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -593,6 +660,7 @@ int main(void)
         cmocka_unit_test(test_unix_socket),
         cmocka_unit_test(test_68_stale_unix_socket_is_replaced),
         cmocka_unit_test(test_unix_files_of_others_are_left_alone),
+        cmocka_unit_test(test_accepted_connections_have_the_options_of_streams),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

@@ -438,11 +438,11 @@ static void on_crowded(struct deadline *d)
     make_room(container_of(d, struct status_http, crowded));
 }
 
-static void on_accept(void *owner, int fd, bool is_unix)
+static void on_accept(void *owner, int fd, enum stream_kind kind)
 {
     static const struct stream_options options = {.linger_ms = LINGER_MS};
     struct status_http *h = owner;
-    struct duplex *client = stream_open(h->loop, fd, is_unix ? STREAM_UNIX : STREAM_TCP, &options);
+    struct duplex *client = stream_open(h->loop, fd, kind, &options);
 
     if (client == NULL) {
         log_line(LOG_ERROR, "out of memory: status connection refused");
