@@ -9,8 +9,8 @@
 int provenance_init(struct provenance *p, const struct service_arrival *arrival,
                     const struct duplex *stream)
 {
-    *p = (struct provenance){.has_peer = arrival->has_peer, .peer = arrival->peer};
-    p->has_local = stream_local(stream, &p->local);
+    *p =
+        (struct provenance){.has_peer = arrival->has_peer, .peer = arrival->peer, .stream = stream};
     p->client = (struct client_address){.has_endpoint = p->has_peer, .endpoint = p->peer};
     p->is_awaited = arrival->at->has_header;
     if (!p->is_awaited)
@@ -128,11 +128,12 @@ static struct proxy_header_text text_of(const char *s)
 static void add_destination(const struct provenance *p, struct proxy_header *out)
 {
     const struct proxy_header *h = header_of(p);
+    struct ip_endpoint local;
 
     if (speaks_for_client(h) && h->has_endpoints)
         out->destination = h->destination;
-    else if (p->has_local)
-        out->destination = p->local;
+    else if (stream_local(p->stream, &local))
+        out->destination = local;
 }
 
 static void add_tls(const struct provenance *p, const struct duplex *tls, struct text *name,

@@ -11,15 +11,17 @@
 #include "ws_head.h"
 
 struct provenance {
-    bool has_peer, has_local; /* false: a unix socket */
-    struct ip_endpoint peer, local;
+    bool has_peer; /* false: a unix socket */
+    struct ip_endpoint peer;
+    const struct duplex *stream;        /* knows where it came to */
     struct proxy_header_reader *reader; /* NULL: no header was announced */
     bool is_awaited;                    /* the header, which is not complete */
     /* Who the client is, by all that is known so far. */
     struct client_address client;
 };
 
-/* Of a connection that has just come. 0, or -ENOMEM; after either, provenance_clear. */
+/* Of a connection that has just come; `stream` outlives it. 0, or -ENOMEM; after either,
+ * provenance_clear. */
 int provenance_init(struct provenance *p, const struct service_arrival *arrival,
                     const struct duplex *stream);
 void provenance_clear(struct provenance *p);
