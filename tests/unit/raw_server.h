@@ -37,6 +37,10 @@ struct raw_server {
     uint16_t port;
     struct raw_answer answers[RAW_SERVER_ANSWERS]; /* one a connection; no more: not accepted */
     unsigned count;
+    /* RAW_SEND: the last part of it, or NULL; sent when so many bytes have come behind the request.
+     */
+    const char *last;
+    size_t last_len, wanted;
     atomic_bool is_held; /* a request that it has read waits for its answer */
 
     /* Valid after raw_server_join. */

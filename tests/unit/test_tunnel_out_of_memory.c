@@ -42,7 +42,9 @@ void *__wrap_realloc(void *old, size_t size)
 }
 
 static const char answer[] = RAW_101 RAW_EXTENSION "\r\n\x82\x05hello\x8b\x05"
-                                                   "FIN 5\x88\x02\x03\xe8";
+                                                   "FIN 5";
+static const char closing[] = "\x88\x02\x03\xe8"; /* behind "hi" and FIN 2, masked */
+#define WANTED (2 + 4 + 2 + 2 + 4 + 5)
 
 struct scene {
     struct loop *l;
@@ -139,6 +141,9 @@ static bool try_once(struct duplex *(*open_local)(struct scene *s, int *far), un
     s->config.dial.dialer.ws = &s->service.ws;
     s->config.dial.dialer.stream = &s->service.stream;
     s->server.answers[0] = (struct raw_answer){RAW_SEND, answer, sizeof(answer) - 1};
+    s->server.last = closing;
+    s->server.last_len = sizeof(closing) - 1;
+    s->server.wanted = WANTED;
     raw_server_start(&s->server);
     snprintf(url, sizeof(url), "ws://127.0.0.1:%u/", s->server.port);
     assert_int_equal(url_parse(url, &s->config.dial.dialer.url, &why), 0);
