@@ -30,10 +30,10 @@ int listener_open(struct loop *l, const struct address *where,
                   struct listener **out, char *problem, size_t problem_size);
 
 /* The same addresses for another loop: each TCP socket bound here has one more beside it, and the
- * kernel spreads the connections (SO_REUSEPORT; `x` was opened with shares_port), others are
- * shared. `owner` gets what comes to this one. The file of a unix socket stays that of `x`. 0 and
- * `*out`, or a negative errno. */
-int listener_open_beside(const struct listener *x, struct loop *l, void *owner,
+ * kernel spreads the connections (SO_REUSEPORT; `other` was opened with shares_port), others
+ * are shared. `owner` gets what comes to this one. The file of a unix socket stays that of `other`.
+ * 0 and `*out`, or a negative errno. */
+int listener_open_beside(const struct listener *other, struct loop *l, void *owner,
                          struct listener **out, char *problem, size_t problem_size);
 
 /* Stops and goes on accepting; connections wait in the kernel's backlog. */

@@ -86,7 +86,7 @@ int listener_socket_tcp(struct sockaddr_storage *address, socklen_t len, uint16_
 
 int listener_socket_beside(int fd, int backlog)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     socklen_t len = sizeof(address);
     if (getsockname(fd, (struct sockaddr *)&address, &len) != 0)
         return -errno;
