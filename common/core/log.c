@@ -162,6 +162,15 @@ static bool put_character(struct log_record *r, const uint8_t *s, size_t size)
     return put(r, escaped, t.len);
 }
 
+/* How many characters stand for themselves in either format, and within quotes. */
+static size_t plain_run(const uint8_t *s, size_t len)
+{
+    size_t n = 0;
+    while (n < len && s[n] >= ' ' && s[n] < 0x7F && s[n] != '"' && s[n] != '\\')
+        n++;
+    return n;
+}
+
 /* logfmt needs no quotes around a plain word. */
 static bool needs_quotes(const uint8_t *s, size_t len)
 {
@@ -177,6 +186,16 @@ static void put_value(struct log_record *r, const uint8_t *s, size_t len)
     if (is_quoted && !put(r, "\"", 1))
         return;
     for (size_t i = 0; i < len;) {
+        size_t plain = plain_run(s + i, len - i), fits = room(r);
+        if (plain > fits) {
+            put(r, (const char *)s + i, fits);
+            r->cut = true;
+            break;
+        }
+        put(r, (const char *)s + i, plain);
+        i += plain;
+        if (i == len)
+            break;
         size_t size = utf8_character(s + i, len - i);
         if (!put_character(r, s + i, size))
             break;

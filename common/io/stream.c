@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define READ_LEAST     16384   /* bytes one read may fill, until the owner has kept up with it */
+#define READ_LEAST     16320   /* bytes one read may fill, until the owner has kept up with it */
 #define READ_SHIFT_MAX 4       /* then twice as many, so often: the whole buffer */
 #define READ_TURN      1048576 /* bytes read at one wake-up, before others get theirs */
 
