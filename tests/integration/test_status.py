@@ -158,7 +158,7 @@ def test_connecting(rig: Rig, deaf_tcp_address: str) -> None:
     client = rig.dial(proxy)
     client.raw(b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
     client.raw(b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
-    wait_until(lambda: status.connection(client.name)["state"] == "connecting", "on its way")
+    wait_until(lambda: [c["state"] for c in status.connections()] == ["connecting"], "on its way")
     seen = status.connection(client.name)
     assert seen["route"] == "default" and "backend" not in seen  # it has none yet
 
