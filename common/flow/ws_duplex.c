@@ -91,6 +91,7 @@ void ws_duplex_die(struct ws_duplex *w)
 static void ws_free(struct ws_duplex *w)
 {
     ws_sender_clear(&w->sender);
+    ws_reader_clear(&w->reader);
     queue_clear(&w->held);
     free(w->early.data);
     free(w);

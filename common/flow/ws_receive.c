@@ -106,6 +106,8 @@ static enum cause_what cause_of_error(uint16_t code)
     switch (code) {
     case 1007:
         return CAUSE_NOT_UTF8;
+    case 1011:
+        return CAUSE_NO_MEMORY;
     case 4001:
         return CAUSE_VIOLATION;
     default:

@@ -304,6 +304,7 @@ static void test_client_masks_all_spans_of_a_write_as_one_payload(void **state)
     ws_reader_init(&reader, WS_SERVER, WS_EXTENSION);
     assert_true(ws_reader_next(&reader, &in, &event));
     assert_memory_equal(event.payload.data, "one two three", 13);
+    ws_reader_clear(&reader);
 }
 
 /* ---- the end of the peer's side ---- */
