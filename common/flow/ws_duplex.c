@@ -37,9 +37,8 @@ void ws_duplex_update_reading(struct ws_duplex *w)
     }
 }
 
-static void fire_ahead(struct deadline *d)
+void ws_duplex_fire_ahead(struct ws_duplex *w)
 {
-    struct ws_duplex *w = container_of(d, struct ws_duplex, ahead);
     if (!w->is_paused || w->state != WS_OPEN)
         return;
     w->reads_ahead = true;
@@ -82,9 +81,7 @@ void ws_duplex_die(struct ws_duplex *w)
 {
     assert(w->lower == NULL);
     w->state = WS_DEAD;
-    deadline_clear(w->scheduler, &w->ping);
-    deadline_clear(w->scheduler, &w->patience);
-    deadline_clear(w->scheduler, &w->ahead);
+    ws_timer_clear_all(w);
     task_defer(w->scheduler, &w->pump);
 }
 
@@ -136,9 +133,9 @@ void ws_duplex_break(struct ws_duplex *w, struct cause cause)
         send_close_and_leave(w, w->peer_code, "");
     else
         send_close_and_leave(w, cause_close_code(cause.what), cause_text(cause.what));
-    deadline_clear(w->scheduler, &w->ping);
+    ws_timer_clear_all(w);
     if (w->held.size > 0)
-        deadline_set(w->scheduler, &w->patience, w->config.linger_ms);
+        ws_timer_set(w, WS_TIMER_PATIENCE, w->config.linger_ms);
     task_defer(w->scheduler, &w->pump);
 }
 
@@ -161,22 +158,21 @@ static bool has_time_to_take_close(struct ws_duplex *w)
     return (pending > 0 || was_waiting) && !is_over;
 }
 
-static void fire_patience(struct deadline *d)
+void ws_duplex_fire_patience(struct ws_duplex *w)
 {
-    struct ws_duplex *w = container_of(d, struct ws_duplex, patience);
     if (w->state == WS_BROKEN) {
         queue_clear(&w->held);
         w->has_peer_ended = false; /* not without what came before it */
         task_defer(w->scheduler, &w->pump);
     } else if (has_time_to_take_close(w)) {
-        deadline_set(w->scheduler, d, w->config.close_timeout_ms);
+        ws_timer_set(w, WS_TIMER_PATIENCE, w->config.close_timeout_ms);
     } else if (w->state == WS_CLOSING) {
         ws_duplex_leave(w);
     } else if (!w->has_peer_ended) {
         /* Plain: our Close is unanswered. While the peer still sends, it is on its way to it. */
         uint64_t quiet_ms = w->scheduler->now_ms - w->life_ms;
         if (quiet_ms < w->config.close_timeout_ms)
-            deadline_set(w->scheduler, d, w->config.close_timeout_ms - quiet_ms);
+            ws_timer_set(w, WS_TIMER_PATIENCE, w->config.close_timeout_ms - quiet_ms);
         else
             ws_duplex_break_for(w, CAUSE_LOST, 0);
     }
@@ -212,7 +208,7 @@ static void send_end(struct ws_duplex *w)
         ws_sender_control(&w->sender, fin);
     } else if (!w->sender.has_closed) {
         ws_sender_close(&w->sender, 1000, "");
-        deadline_set(w->scheduler, &w->patience, w->config.close_timeout_ms);
+        ws_timer_set(w, WS_TIMER_PATIENCE, w->config.close_timeout_ms);
     }
     if (w->sender.has_failed)
         ws_duplex_break_for(w, CAUSE_INTERNAL, 0);
@@ -326,8 +322,8 @@ static void ws_pause(struct duplex *d)
         return;
     w->is_paused = true;
     w->reads_ahead = false;
-    if (w->window == 0 && !deadline_is_set(&w->ahead))
-        deadline_set(w->scheduler, &w->ahead, READ_AHEAD_DELAY_MS);
+    if (w->window == 0 && !ws_timer_is_set(w, WS_TIMER_AHEAD))
+        ws_timer_set(w, WS_TIMER_AHEAD, READ_AHEAD_DELAY_MS);
     ws_duplex_update_reading(w);
 }
 
@@ -353,11 +349,11 @@ static void ws_close(struct duplex *d)
         return;
     }
     w->state = WS_CLOSING;
-    deadline_clear(w->scheduler, &w->ping);
+    ws_timer_clear_all(w);
     ws_sender_close(&w->sender, 1000, "");
     if (w->lower != NULL && !w->is_lower_over &&
         (w->sender.role == WS_CLIENT || !w->has_peer_closed)) {
-        deadline_set(w->scheduler, &w->patience, w->config.close_timeout_ms);
+        ws_timer_set(w, WS_TIMER_PATIENCE, w->config.close_timeout_ms);
         ws_duplex_update_reading(w);
         return;
     }
@@ -397,8 +393,7 @@ struct duplex *ws_duplex_new(struct scheduler *s, struct duplex *lower, enum ws_
     ws_sender_init(&w->sender, lower, role, carrier);
     ws_reader_init(&w->reader, role, carrier);
     queue_init(&w->held);
-    deadline_init(&w->patience, fire_patience);
-    deadline_init(&w->ahead, fire_ahead);
+    ws_timer_init(w);
     task_init(&w->pump, run_pump);
     ws_receive_init(w);
     ws_liveness_init(w);
