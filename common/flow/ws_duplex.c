@@ -22,9 +22,10 @@ void ws_duplex_update_reading(struct ws_duplex *w)
 {
     if (w->lower == NULL || w->early.data != NULL)
         return;
-    bool wanted = w->state == WS_CLOSING || (!w->is_paused && w->held.size == 0) ||
-                  (w->reads_ahead && w->held.size < WS_READ_AHEAD) ||
-                  (w->window > 0 && w->held.size <= w->window); /* what is behind it all, too */
+    bool wanted =
+        w->state == WS_CLOSING || (!w->is_paused && queue_is_empty(&w->held)) ||
+        (w->reads_ahead && queue_size(&w->held) < WS_READ_AHEAD) ||
+        (w->window > 0 && queue_size(&w->held) <= w->window); /* what is behind it all, too */
     if (wanted == !w->is_lower_paused)
         return;
     w->is_lower_paused = !wanted;
@@ -58,7 +59,7 @@ static void send_window(struct ws_duplex *w, uint64_t taken)
 
 void ws_duplex_grant(struct ws_duplex *w)
 {
-    uint64_t taken = w->received - w->held.size;
+    uint64_t taken = w->received - queue_size(&w->held);
     bool is_wanted = w->window > 0 && w->state == WS_OPEN && !w->has_peer_ended;
     if (is_wanted && !w->sender.is_lower_full &&
         (uint32_t)taken - w->granted_at >= w->window - w->window / 2)
@@ -134,7 +135,7 @@ void ws_duplex_break(struct ws_duplex *w, struct cause cause)
     else
         send_close_and_leave(w, cause_close_code(cause.what), cause_text(cause.what));
     ws_timer_clear_all(w);
-    if (w->held.size > 0)
+    if (!queue_is_empty(&w->held))
         ws_timer_set(w, WS_TIMER_PATIENCE, w->config.linger_ms);
     task_defer(w->scheduler, &w->pump);
 }
@@ -200,7 +201,7 @@ void ws_duplex_check_finished(struct ws_duplex *w)
 
 static void send_end(struct ws_duplex *w)
 {
-    if (!w->is_finishing || w->has_sent_end || w->sender.blocked.size > 0)
+    if (!w->is_finishing || w->has_sent_end || !queue_is_empty(&w->sender.blocked))
         return;
     w->has_sent_end = true;
     if (!ws_duplex_is_plain(w)) {
@@ -258,7 +259,8 @@ static void run_pump(struct task *t)
     }
     deliver_held(w);
     tell_drain(w); /* a plain peer that has closed takes everything, for nobody */
-    if (ws_duplex_has_owner(w) && w->held.size == 0 && w->has_peer_ended && !w->has_told_end) {
+    if (ws_duplex_has_owner(w) && queue_is_empty(&w->held) && w->has_peer_ended &&
+        !w->has_told_end) {
         w->has_told_end = true;
         w->duplex.events->on_end(w->duplex.owner);
     }
@@ -266,7 +268,7 @@ static void run_pump(struct task *t)
         w->has_told_finished = true;
         w->duplex.events->on_finished(w->duplex.owner);
     }
-    if (w->state == WS_BROKEN && w->held.size == 0) {
+    if (w->state == WS_BROKEN && queue_is_empty(&w->held)) {
         ws_duplex_die(w);
         w->duplex.events->on_abort(w->duplex.owner, w->broken);
     }
@@ -334,7 +336,7 @@ static void ws_resume(struct duplex *d)
         return;
     w->is_paused = false;
     w->reads_ahead = false;
-    if (w->held.size > 0 || w->early.data != NULL)
+    if (!queue_is_empty(&w->held) || w->early.data != NULL)
         task_defer(w->scheduler, &w->pump);
     ws_duplex_update_reading(w);
 }
@@ -363,7 +365,7 @@ static void ws_close(struct duplex *d)
 static uint64_t ws_pending(const struct duplex *d)
 {
     const struct ws_duplex *w = container_of(d, const struct ws_duplex, duplex);
-    return w->sender.blocked.size + (w->lower != NULL ? duplex_pending(w->lower) : 0);
+    return queue_size(&w->sender.blocked) + (w->lower != NULL ? duplex_pending(w->lower) : 0);
 }
 
 static const struct duplex_ops ws_ops = {ws_write,  ws_finish, ws_abort,  ws_pause,

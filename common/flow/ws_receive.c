@@ -30,7 +30,7 @@ static void tell_data(struct ws_duplex *w, struct span *joined)
     w->reader.out = NULL;
     if (data.len == 0)
         return;
-    if (!w->is_paused && w->held.size == 0)
+    if (!w->is_paused && queue_is_empty(&w->held))
         w->duplex.events->on_data(w->duplex.owner, data);
     else if (queue_push(&w->held, data) != 0)
         ws_duplex_break_for(w, CAUSE_NO_MEMORY, 0);

@@ -81,7 +81,7 @@ int ws_sender_data(struct ws_sender *s, const struct span *spans, size_t count)
     if (len == 0)
         return 0;
     uint64_t room = s->window > s->bytes ? s->window - s->bytes : 0;
-    if (s->blocked.size == 0 && len <= room) {
+    if (queue_is_empty(&s->blocked) && len <= room) {
         send_payload(s, spans, count, len);
         return 0;
     }
@@ -160,5 +160,5 @@ void ws_sender_drained(struct ws_sender *s)
 
 bool ws_sender_is_full(const struct ws_sender *s)
 {
-    return s->lower != NULL && !s->has_closed && (s->is_lower_full || s->blocked.size > 0);
+    return s->lower != NULL && !s->has_closed && (s->is_lower_full || !queue_is_empty(&s->blocked));
 }

@@ -126,7 +126,7 @@ static void on_written(uv_write_t *request, int status)
         return;
     }
     queue_drop(&o->queue, written);
-    if (o->queue.size > 0) {
+    if (!queue_is_empty(&o->queue)) {
         outbox_send(s);
         return;
     }
@@ -238,7 +238,7 @@ uint64_t stream_pending(const struct duplex *d)
     const struct stream *s = container_of(d, const struct stream, duplex);
     uint64_t waiting = 0;
     if (s->outbox != NULL) /* what is under way has partly gone, as only libuv knows */
-        waiting = s->outbox->queue.size - s->outbox->under_way +
+        waiting = queue_size(&s->outbox->queue) - s->outbox->under_way +
                   uv_stream_get_write_queue_size(&s->uv.stream);
     return waiting + stream_socket_outstanding(stream_fd(s));
 }

@@ -696,7 +696,7 @@ static void test_windows_of_who_disregards_them_no_more_is_read(void **state)
     for (int i = 0; i < 10; i++)
         data_frame(100);
     wait_ms(1000); /* nothing else reads ahead, either */
-    assert_int_equal(lower.end[0].out.size, 10 * 106);
+    assert_int_equal(queue_size(&lower.end[0].out), 10 * 106);
     duplex_resume(ws);
     flow();
     assert_int_equal(near.bytes, 1101);
@@ -818,7 +818,7 @@ static void test_51_read_ahead_is_bounded(void **state)
     wait_ms(100);
     wait_ms(1000);
     assert_true(lower.end[1].is_paused);
-    uint64_t taken = 10 * (sizeof block + 8) - lower.end[0].out.size;
+    uint64_t taken = 10 * (sizeof block + 8) - queue_size(&lower.end[0].out);
     assert_true(taken >= WS_READ_AHEAD && taken < WS_READ_AHEAD + 2 * sizeof block);
     duplex_resume(ws);
     flow();
