@@ -149,7 +149,7 @@ static bool read_header(struct ws_reader *r, struct span *in, struct ws_event *e
 /* True if it told an event: there is none for an empty piece inside a message. */
 static bool read_data(struct ws_reader *r, struct span *in, struct ws_event *e)
 {
-    uint64_t left = r->frame.length - r->frame_read;
+    uint64_t left = r->frame.length;
     struct span piece = take(in, left < in->len ? (size_t)left : in->len);
     uint8_t *out = r->out != NULL ? r->out : piece.data;
     if (r->frame.masked)
@@ -157,9 +157,10 @@ static bool read_data(struct ws_reader *r, struct span *in, struct ws_event *e)
     else if (out != piece.data)
         memmove(out, piece.data, piece.len);
     piece.data = out;
-    r->frame_read += piece.len;
+    r->frame_read = (uint8_t)(r->frame_read + piece.len);
+    r->frame.length = left - piece.len;
 
-    bool is_frame_end = r->frame_read == r->frame.length;
+    bool is_frame_end = r->frame.length == 0;
     bool is_last = is_frame_end && r->frame.fin;
     if (r->message_opcode == WS_TEXT &&
         (!utf8_feed(&r->utf8, piece.data, piece.len) || (is_last && !utf8_is_complete(&r->utf8))))
@@ -203,25 +204,26 @@ static bool tell_close(struct ws_reader *r, struct span payload, struct ws_event
 static bool collect(struct ws_reader *r, struct span piece)
 {
     if (r->collected == NULL)
-        r->collected = malloc((size_t)r->frame.length);
+        r->collected = malloc(WS_CONTROL_MAX);
     if (r->collected == NULL)
         return false;
     memcpy(r->collected + r->frame_read, piece.data, piece.len);
-    r->frame_read += piece.len;
+    r->frame_read = (uint8_t)(r->frame_read + piece.len);
     return true;
 }
 
 /* True if the control frame is whole, or there is no memory for a part of it, and told an event. */
 static bool read_control(struct ws_reader *r, struct span *in, struct ws_event *e)
 {
-    size_t left = (size_t)(r->frame.length - r->frame_read);
+    size_t left = (size_t)r->frame.length;
     struct span payload = take(in, left < in->len ? left : in->len);
     bool is_whole = payload.len == left;
+    r->frame.length -= payload.len;
     /* the usual case: it lies in the input in one piece */
     if (r->frame_read > 0 || !is_whole) {
         if (!collect(r, payload))
             return tell_error(r, e, CODE_NO_MEMORY, "out of memory");
-        payload = (struct span){r->collected, (size_t)r->frame_read};
+        payload = (struct span){r->collected, r->frame_read};
     }
     if (!is_whole)
         return false;

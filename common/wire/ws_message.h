@@ -61,9 +61,9 @@ struct ws_reader {
     uint8_t head_len;
     struct utf8 utf8;
     uint8_t head[WS_FRAME_HEADER_MAX];
-    struct ws_frame_header frame;
-    uint64_t frame_read; /* payload bytes of this frame consumed */
-    uint8_t *collected;  /* those of a control frame that comes in pieces; heap, or NULL */
+    uint8_t frame_read;           /* payload bytes of this frame consumed, modulo 256 */
+    struct ws_frame_header frame; /* its length: what is left of it */
+    uint8_t *collected;           /* of a control frame that comes in pieces; heap, or NULL */
 };
 
 void ws_reader_init(struct ws_reader *r, enum ws_role role, enum ws_carrier carrier);
