@@ -28,42 +28,52 @@ enum ws_timer {
     WS_TIMER_COUNT
 };
 
+/* A ws_duplex_config, with room for 49 days. */
+struct ws_times {
+    uint32_t ping_interval_ms, ping_timeout_ms, linger_ms, close_timeout_ms, stall_ms;
+};
+
+/* An open connection is mostly this: a member here costs as much as there are connections. */
 struct ws_duplex {
     struct duplex duplex;
-    struct duplex *lower; /* NULL once it is closed, aborted or lost */
     struct scheduler *scheduler;
-    struct ws_duplex_config config;
-    struct ws_sender sender;
+    struct ws_sender sender; /* has the lower duplex: NULL once that is closed, aborted or lost */
     struct ws_reader reader;
-    uint64_t received; /* payload bytes of the peer's side */
-    uint64_t life_ms;  /* when the peer last gave a sign of life */
-    uint64_t ping_ms;  /* when the ping under way was sent */
-    uint64_t
-        close_pending; /* bytes before our Close that the peer had not taken, at the last look */
-    uint64_t close_pending_ms;       /* ... and when that was last less than before */
-    struct queue held;               /* payload that the paused owner has not taken */
-    struct span early;               /* what came with the handshake; heap, or NULL */
-    struct cause broken;             /* BROKEN: to be told */
+    uint64_t received;  /* payload bytes of the peer's side */
+    uint64_t life_ms;   /* when the peer last gave a sign of life */
+    uint64_t ping_ms;   /* when the ping under way was sent */
+    struct queue held;  /* payload that the paused owner has not taken */
+    struct queue early; /* what came with the handshake */
+    union {
+        struct {
+            uint64_t pending;  /* bytes before it that the peer had not taken, at the last look */
+            uint64_t since_ms; /* ... and when that was last less than before */
+        } close;               /* OPEN, CLOSING: ours */
+        struct cause broken;   /* BROKEN: to be told */
+    };
     uint64_t due_ms[WS_TIMER_COUNT]; /* ws_timer.c has these ... */
     struct deadline deadline;        /* ... and this for the earliest */
     struct task pump;                /* tells the owner what is due, or frees */
+    struct ws_times times;
     uint32_t window; /* payload that the peer may be ahead of the owner; 0: it is not told any */
     uint32_t granted_at; /* what the owner had taken when the peer was last told; modulo 2^32 */
     uint16_t peer_code;  /* of the peer's Close */
-    uint8_t state;
-    bool is_paused : 1;       /* by the owner */
-    bool is_lower_paused : 1; /* by us */
-    bool reads_ahead : 1;     /* the pause has lasted */
-    bool is_lower_over : 1;   /* the lower's peer side has ended, harmlessly */
-    bool is_full_told : 1;    /* write() said full: on_drain is owed */
-    bool has_peer_ended : 1;  /* FIN n came and n was right (plain: Close 1000) */
+    enum ws_state state : 8;
+    /* looked at for all that comes and goes */
+    bool is_paused;       /* by the owner */
+    bool is_lower_paused; /* by us */
+    bool is_full_told;    /* write() said full: on_drain is owed */
+    bool has_peer_ended;  /* FIN n came and n was right (plain: Close 1000) */
+    bool is_finishing;    /* finish() was called */
+    bool has_sent_end;    /* FIN was handed to the lower (plain: Close) */
+    bool awaits_pong;
+    /* now and then */
+    bool reads_ahead : 1;   /* the pause has lasted */
+    bool is_lower_over : 1; /* the lower's peer side has ended, harmlessly */
     bool has_told_end : 1;
     bool has_peer_closed : 1; /* Close came */
-    bool is_finishing : 1;    /* finish() was called */
-    bool has_sent_end : 1;    /* FIN was handed to the lower (plain: Close) */
-    bool is_finished : 1;     /* ... and accepted; client: confirmed. on_finished is due */
+    bool is_finished : 1;     /* has_sent_end, and accepted; client: confirmed. It is to be told */
     bool has_told_finished : 1;
-    bool awaits_pong : 1;
 };
 
 static inline bool ws_duplex_has_owner(const struct ws_duplex *w)

@@ -7,7 +7,7 @@
  * it. */
 static bool owes_pong(const struct ws_duplex *w)
 {
-    return w->config.ping_timeout_ms > 0 && !w->is_lower_paused && !w->sender.is_lower_full &&
+    return w->times.ping_timeout_ms > 0 && !w->is_lower_paused && !w->sender.is_lower_full &&
            w->sender.unconfirmed <= WS_READ_AHEAD;
 }
 
@@ -16,9 +16,9 @@ void ws_liveness_fire_ping(struct ws_duplex *w)
 {
     uint64_t now_ms = w->scheduler->now_ms;
     uint64_t since_ms = now_ms - w->ping_ms;
-    uint64_t interval_ms = w->config.ping_interval_ms;
-    uint64_t timeout_ms = w->config.ping_timeout_ms;
-    if (w->state != WS_OPEN || w->lower == NULL)
+    uint64_t interval_ms = w->times.ping_interval_ms;
+    uint64_t timeout_ms = w->times.ping_timeout_ms;
+    if (w->state != WS_OPEN || w->sender.lower == NULL)
         return;
     if (w->awaits_pong && owes_pong(w)) {
         uint64_t waited_ms = now_ms - (w->life_ms > w->ping_ms ? w->life_ms : w->ping_ms);
@@ -40,6 +40,6 @@ void ws_liveness_fire_ping(struct ws_duplex *w)
 
 void ws_liveness_init(struct ws_duplex *w)
 {
-    if (w->config.ping_interval_ms > 0)
-        ws_timer_set(w, WS_TIMER_PING, w->config.ping_interval_ms);
+    if (w->times.ping_interval_ms > 0)
+        ws_timer_set(w, WS_TIMER_PING, w->times.ping_interval_ms);
 }

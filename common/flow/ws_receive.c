@@ -155,7 +155,7 @@ void ws_receive_bytes(struct ws_duplex *w, struct span bytes)
     w->sender.unconfirmed = 0;
     struct ws_event event;
     struct span joined = {NULL, 0};
-    while (w->lower != NULL && ws_reader_next(&w->reader, &bytes, &event)) {
+    while (w->sender.lower != NULL && ws_reader_next(&w->reader, &bytes, &event)) {
         if (w->state == WS_OPEN && event.type == WS_EVENT_DATA) {
             take_data(w, event.payload, &joined);
             continue;
@@ -229,5 +229,5 @@ static const struct duplex_events lower_events = {lower_on_data, lower_on_end, l
 
 void ws_receive_init(struct ws_duplex *w)
 {
-    duplex_own(w->lower, &lower_events, w);
+    duplex_own(w->sender.lower, &lower_events, w);
 }

@@ -16,9 +16,8 @@ void ws_sender_init(struct ws_sender *s, struct duplex *lower, enum ws_role role
 void ws_sender_clear(struct ws_sender *s)
 {
     queue_clear(&s->blocked);
-    free(s->pong.data);
-    s->pong = (struct span){NULL, 0};
-    s->has_pong = false;
+    free(s->pong);
+    s->pong = NULL;
 }
 
 /* One frame, header and payload in one gather write. */
@@ -113,14 +112,14 @@ void ws_sender_pong(struct ws_sender *s, struct span payload)
         send_frame(s, WS_PONG, &payload, 1);
         return;
     }
-    if (s->pong.data == NULL)
-        s->pong.data = malloc(WS_CONTROL_MAX);
-    if (s->pong.data == NULL)
+    assert(payload.len <= WS_CONTROL_MAX);
+    if (s->pong == NULL)
+        s->pong = malloc(sizeof *s->pong);
+    if (s->pong == NULL)
         return; /* a pong is a courtesy; the next ping asks again */
     if (payload.len > 0)
-        memcpy(s->pong.data, payload.data, payload.len);
-    s->pong.len = payload.len;
-    s->has_pong = true;
+        memcpy(s->pong->payload, payload.data, payload.len);
+    s->pong->len = (uint8_t)payload.len;
 }
 
 void ws_sender_close(struct ws_sender *s, uint16_t code, const char *reason)
@@ -149,13 +148,13 @@ void ws_sender_window(struct ws_sender *s, uint64_t window)
 
 void ws_sender_drained(struct ws_sender *s)
 {
+    struct ws_pong *pong = s->pong;
     s->is_lower_full = false;
-    if (s->has_pong) {
-        s->has_pong = false;
-        send_frame(s, WS_PONG, &s->pong, 1);
-        free(s->pong.data);
-        s->pong = (struct span){NULL, 0};
-    }
+    if (pong == NULL)
+        return;
+    s->pong = NULL;
+    send_frame(s, WS_PONG, &(struct span){pong->payload, pong->len}, 1);
+    free(pong);
 }
 
 bool ws_sender_is_full(const struct ws_sender *s)
