@@ -73,6 +73,11 @@ static void on_dial_failed(struct session *s, struct cause cause)
                        access_log_detail(cause, detail));
 }
 
+static const struct relay_handler relay_handler = {
+    .on_done = session_relay_done,
+    .on_first_end = session_limits_first_end,
+};
+
 static void on_dialled(void *owner, const struct backend_dial_result *result)
 {
     struct duplex *backend = result->backend;
@@ -103,8 +108,7 @@ static void on_dialled(void *owner, const struct backend_dial_result *result)
     if (window > 0)
         ws_duplex_begin_with_windows(ws, window, WS_WINDOW);
     relay_start(&s->relay, loop_scheduler(s->host->loop), ws, backend, &s->route->settings->relay,
-                session_relay_done);
-    relay_watch_first_end(&s->relay, session_limits_first_end);
+                &relay_handler);
 }
 
 /* ---- connecting ---- */
