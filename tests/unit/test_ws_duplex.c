@@ -990,6 +990,32 @@ static void test_our_own_pause_is_not_counted_against_the_peer(void **state)
     assert_false(near.is_over);
 }
 
+/* Two timers at a time: neither goes for the other, and both are due if time has leapt. */
+static void test_62_a_pause_does_not_put_off_pings(void **state)
+{
+    (void)state;
+    open_with_pings();
+    wait_ms(24950);
+    duplex_pause(ws);
+    frame(0x82, "ab", 2);
+    flow();
+    wait_ms(50); /* the ping, in the middle of the pause before reading ahead */
+    expect_wire("89 00 ");
+    text_frame(0x89, "");
+    expect_wire("89 00 ");
+    wait_ms(50);
+    expect_wire("89 00 8a 00 ");
+    duplex_resume(ws);
+    flow();
+    expect_told("ab;");
+    duplex_pause(ws);
+    wait_ms(25000);
+    wait_ms(0);
+    expect_wire("89 00 8a 00 89 00 ");
+    text_frame(0x89, "x");
+    expect_wire("89 00 8a 00 89 00 8a 01 78 ");
+}
+
 /* ---- plain: protocol.md section 8 ---- */
 
 static void test_42_plain_close_is_the_end_of_the_peers_side(void **state)
@@ -1109,6 +1135,7 @@ int main(void)
         ws_test(test_62_an_unanswered_ping_is_a_break),
         ws_test(test_62_a_peer_held_up_by_its_own_sink_owes_no_pong),
         ws_test(test_our_own_pause_is_not_counted_against_the_peer),
+        ws_test(test_62_a_pause_does_not_put_off_pings),
         ws_test(test_42_plain_close_is_the_end_of_the_peers_side),
         ws_test(test_42_plain_close_of_another_kind_is_a_break),
         ws_test(test_42_plain_end_of_our_side_is_close_1000),
