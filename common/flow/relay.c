@@ -37,9 +37,9 @@ static bool is_complete(const struct relay_way *w)
 
 static void run_done(struct task *t)
 {
-    struct relay *r = container_of(t, struct relay, done);
+    struct relay *r = container_of(t, struct relay, over.done);
     struct relay_report report = {
-        .cause = r->cause,
+        .cause = r->over.cause,
         .bytes = {r->up.bytes, r->down.bytes},
         .has_ended = {r->up.has_ended, r->down.has_ended},
         .is_complete = {is_complete(&r->up), is_complete(&r->down)},
@@ -49,17 +49,18 @@ static void run_done(struct task *t)
     };
     if (r->has_first_end)
         report.half_closed_ms = r->second_end_ms - r->first_end_ms;
-    r->on_done(r, &report);
+    r->handler->on_done(r, &report);
 }
 
 static void relay_over(struct relay *r, struct cause cause)
 {
-    r->is_over = true;
-    r->cause = cause;
     if (!(r->up.has_ended && r->down.has_ended))
         r->second_end_ms = r->scheduler->now_ms;
-    deadline_clear(r->scheduler, &r->watch);
-    task_defer(r->scheduler, &r->done);
+    deadline_clear(r->scheduler, &r->live.watch);
+    r->is_over = true;
+    r->over.cause = cause;
+    task_init(&r->over.done, run_done);
+    task_defer(r->scheduler, &r->over.done);
 }
 
 void relay_abort(struct relay *r, struct cause cause)
@@ -93,7 +94,7 @@ static uint64_t idle_look_ms(struct relay *r)
     uint64_t idle_ms = r->scheduler->now_ms - r->last_byte_ms;
     uint64_t left_ms = limit_ms > idle_ms ? limit_ms - idle_ms : 0;
     uint64_t look_ms = limit_ms / IDLE_LOOKS + 1;
-    r->pending = duplex_pending(r->up.from) + duplex_pending(r->down.from);
+    r->live.pending = duplex_pending(r->up.from) + duplex_pending(r->down.from);
     return left_ms < look_ms ? left_ms : look_ms;
 }
 
@@ -101,7 +102,7 @@ static bool is_idle(struct relay *r)
 {
     if (idle_limit(r) == 0)
         return false;
-    if (duplex_pending(r->up.from) + duplex_pending(r->down.from) < r->pending)
+    if (duplex_pending(r->up.from) + duplex_pending(r->down.from) < r->live.pending)
         r->last_byte_ms = r->scheduler->now_ms;
     return r->scheduler->now_ms - r->last_byte_ms >= idle_limit(r);
 }
@@ -112,11 +113,11 @@ static void relay_limit_lifetime(struct relay *r)
 {
     uint64_t limit_ms = r->limits->lifetime_ms;
     uint64_t chance = 0; /* without luck, the whole time */
-    r->ends_ms = UINT64_MAX;
+    r->live.ends_ms = UINT64_MAX;
     if (limit_ms == 0)
         return;
     crypto_random(&chance, sizeof(chance));
-    r->ends_ms = r->scheduler->now_ms + limit_ms - chance % (limit_ms / 10 + 1);
+    r->live.ends_ms = r->scheduler->now_ms + limit_ms - chance % (limit_ms / 10 + 1);
 }
 
 /* ---- both ---- */
@@ -125,19 +126,19 @@ static void relay_watch(struct relay *r)
 {
     uint64_t look_ms = idle_look_ms(r);
     uint64_t now_ms = r->scheduler->now_ms;
-    uint64_t left_ms = r->ends_ms > now_ms ? r->ends_ms - now_ms : 0;
-    if (r->ends_ms != UINT64_MAX && left_ms < look_ms)
+    uint64_t left_ms = r->live.ends_ms > now_ms ? r->live.ends_ms - now_ms : 0;
+    if (r->live.ends_ms != UINT64_MAX && left_ms < look_ms)
         look_ms = left_ms;
     if (look_ms == UINT64_MAX)
-        deadline_clear(r->scheduler, &r->watch);
+        deadline_clear(r->scheduler, &r->live.watch);
     else
-        deadline_set(r->scheduler, &r->watch, look_ms);
+        deadline_set(r->scheduler, &r->live.watch, look_ms);
 }
 
 static void fire_watch(struct deadline *d)
 {
-    struct relay *r = container_of(d, struct relay, watch);
-    if (r->scheduler->now_ms >= r->ends_ms)
+    struct relay *r = container_of(d, struct relay, live.watch);
+    if (r->scheduler->now_ms >= r->live.ends_ms)
         relay_abort(r, (struct cause){.what = CAUSE_LIFETIME});
     else if (is_idle(r))
         relay_abort(r, (struct cause){.what = r->has_first_end ? CAUSE_HALF_CLOSED : CAUSE_IDLE});
@@ -184,8 +185,8 @@ static void way_ended(struct relay_way *w)
         relay_watch(r);
     }
     duplex_finish(end_of(w));
-    if (r->on_first_end != NULL && !opposite(w)->has_ended)
-        r->on_first_end(r);
+    if (r->handler->on_first_end != NULL && !opposite(w)->has_ended)
+        r->handler->on_first_end(r);
 }
 
 static void way_finished(struct relay_way *w)
@@ -268,25 +269,19 @@ static const struct duplex_events client_events = {client_on_data, client_on_end
 static const struct duplex_events backend_events = {
     backend_on_data, backend_on_end, backend_on_abort, backend_on_drain, backend_on_finished};
 
-void relay_watch_first_end(struct relay *r, void (*fn)(struct relay *r))
-{
-    r->on_first_end = fn;
-}
-
 void relay_start(struct relay *r, struct scheduler *s, struct duplex *client,
                  struct duplex *backend, const struct relay_limits *limits,
-                 void (*on_done)(struct relay *r, const struct relay_report *report))
+                 const struct relay_handler *handler)
 {
     *r = (struct relay){
         .up = {.from = client, .begins_at = RELAY_CLIENT},
         .down = {.from = backend, .begins_at = RELAY_BACKEND},
         .scheduler = s,
         .limits = limits,
-        .on_done = on_done,
+        .handler = handler,
         .last_byte_ms = s->now_ms,
     };
-    deadline_init(&r->watch, fire_watch);
-    task_init(&r->done, run_done);
+    deadline_init(&r->live.watch, fire_watch);
     duplex_own(client, &client_events, r);
     duplex_own(backend, &backend_events, r);
     relay_limit_lifetime(r);

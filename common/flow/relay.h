@@ -47,30 +47,42 @@ struct relay_way {
     bool is_finished; /* which it has carried out */
 };
 
+/* Whose relay it is. */
+struct relay_handler {
+    /* Exactly once, from a task at the end of a turn, when both duplexes have been closed, aborted
+     * or lost. `report` is valid during the call, and `r` may be freed in it. */
+    void (*on_done)(struct relay *r, const struct relay_report *report);
+    /* One direction has ended, and the other goes on: at most once, before on_done. May abort other
+     * relays. Or NULL. */
+    void (*on_first_end)(struct relay *r);
+};
+
 struct relay {
     struct relay_way up, down; /* up: from the client */
     struct scheduler *scheduler;
     const struct relay_limits *limits;
-    void (*on_done)(struct relay *r, const struct relay_report *report);
-    void (*on_first_end)(struct relay *r); /* or NULL */
-    struct deadline watch;                 /* over idleness and lifetime */
-    struct task done;
+    const struct relay_handler *handler;
     uint64_t last_byte_ms, first_end_ms, second_end_ms;
-    uint64_t ends_ms; /* its lifetime; UINT64_MAX: never */
-    uint64_t pending; /* on both sides, at the last look of the idle timer */
-    struct cause cause;
+    union {
+        struct {
+            struct deadline watch; /* over idleness and lifetime */
+            uint64_t ends_ms;      /* its lifetime; UINT64_MAX: never */
+            uint64_t pending;      /* on both sides, at the last look of the idle timer */
+        } live;
+        struct {
+            struct task done;
+            struct cause cause;
+        } over; /* if is_over */
+    };
     bool is_over, has_first_end;
-    enum relay_side first_end;
+    enum relay_side first_end : 8;
 };
 
 /* Joins two paused duplexes, takes ownership of both, and sets them going. `r` is the caller's
- * memory and stays put until on_done; `limits` outlives it.
- *
- * on_done comes exactly once, from a task at the end of a turn, when both duplexes have been
- * closed, aborted or lost; `report` is valid during the call, and `r` may be freed in it. */
+ * memory and stays put until on_done; `limits` and `handler` outlive it. */
 void relay_start(struct relay *r, struct scheduler *s, struct duplex *client,
                  struct duplex *backend, const struct relay_limits *limits,
-                 void (*on_done)(struct relay *r, const struct relay_report *report));
+                 const struct relay_handler *handler);
 
 /* How it goes, for who asks while it does. Indices as in the report: a direction is known by the
  * side that it begins at. All zero of a relay that is all zero: not started yet. */
@@ -83,10 +95,6 @@ struct relay_view {
 };
 
 void relay_look(const struct relay *r, struct relay_view *out);
-
-/* Tells when one direction has ended, and the other goes on: at most once, before on_done. `fn` may
- * abort other relays. To be called right behind relay_start. */
-void relay_watch_first_end(struct relay *r, void (*fn)(struct relay *r));
 
 /* Breaks both directions from our side (shutdown, lifetime). on_done follows. Harmless if already
  * over. */

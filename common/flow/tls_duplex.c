@@ -311,7 +311,7 @@ static void lower_on_data(void *owner, struct span data)
         update_reading(t);
         return;
     }
-    if (t->held.size > 0) { /* behind that, then */
+    if (!queue_is_empty(&t->held)) { /* behind that, then */
         hold(t, data);
         return;
     }
@@ -452,7 +452,7 @@ static void tls_close(struct duplex *d)
 static uint64_t tls_pending(const struct duplex *d)
 {
     const struct tls_duplex *t = container_of(d, const struct tls_duplex, duplex);
-    return t->waiting.size + (t->lower != NULL ? duplex_pending(t->lower) : 0);
+    return queue_size(&t->waiting) + (t->lower != NULL ? duplex_pending(t->lower) : 0);
 }
 
 static const struct duplex_ops tls_ops = {tls_write,  tls_finish, tls_abort,  tls_pause,

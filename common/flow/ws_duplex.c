@@ -20,26 +20,26 @@ static struct ws_duplex *from_duplex(struct duplex *d)
 
 void ws_duplex_update_reading(struct ws_duplex *w)
 {
-    if (w->lower == NULL || w->early.data != NULL)
+    if (w->sender.lower == NULL || !queue_is_empty(&w->early))
         return;
-    bool wanted = w->state == WS_CLOSING || (!w->is_paused && w->held.size == 0) ||
-                  (w->reads_ahead && w->held.size < WS_READ_AHEAD) ||
-                  (w->window > 0 && w->held.size <= w->window); /* what is behind it all, too */
+    bool wanted =
+        w->state == WS_CLOSING || (!w->is_paused && queue_is_empty(&w->held)) ||
+        (w->reads_ahead && queue_size(&w->held) < WS_READ_AHEAD) ||
+        (w->window > 0 && queue_size(&w->held) <= w->window); /* what is behind it all, too */
     if (wanted == !w->is_lower_paused)
         return;
     w->is_lower_paused = !wanted;
     if (wanted) {
         /* Time in which we did not read is not counted against the peer's pong. */
         w->life_ms = w->scheduler->now_ms;
-        duplex_resume(w->lower);
+        duplex_resume(w->sender.lower);
     } else {
-        duplex_pause(w->lower);
+        duplex_pause(w->sender.lower);
     }
 }
 
-static void fire_ahead(struct deadline *d)
+void ws_duplex_fire_ahead(struct ws_duplex *w)
 {
-    struct ws_duplex *w = container_of(d, struct ws_duplex, ahead);
     if (!w->is_paused || w->state != WS_OPEN)
         return;
     w->reads_ahead = true;
@@ -59,7 +59,7 @@ static void send_window(struct ws_duplex *w, uint64_t taken)
 
 void ws_duplex_grant(struct ws_duplex *w)
 {
-    uint64_t taken = w->received - w->held.size;
+    uint64_t taken = w->received - queue_size(&w->held);
     bool is_wanted = w->window > 0 && w->state == WS_OPEN && !w->has_peer_ended;
     if (is_wanted && !w->sender.is_lower_full &&
         (uint32_t)taken - w->granted_at >= w->window - w->window / 2)
@@ -80,33 +80,31 @@ void ws_duplex_begin_with_windows(struct duplex *d, uint64_t send, uint32_t rece
 
 void ws_duplex_die(struct ws_duplex *w)
 {
-    assert(w->lower == NULL);
+    assert(w->sender.lower == NULL);
     w->state = WS_DEAD;
-    deadline_clear(w->scheduler, &w->ping);
-    deadline_clear(w->scheduler, &w->patience);
-    deadline_clear(w->scheduler, &w->ahead);
+    ws_timer_clear_all(w);
     task_defer(w->scheduler, &w->pump);
 }
 
 static void ws_free(struct ws_duplex *w)
 {
     ws_sender_clear(&w->sender);
+    ws_reader_clear(&w->reader);
     queue_clear(&w->held);
-    free(w->early.data);
+    queue_clear(&w->early);
     free(w);
 }
 
 void ws_duplex_forget_lower(struct ws_duplex *w)
 {
-    w->lower = NULL;
     w->sender.lower = NULL;
 }
 
 void ws_duplex_close_lower(struct ws_duplex *w)
 {
-    if (w->lower == NULL)
+    if (w->sender.lower == NULL)
         return;
-    struct duplex *lower = w->lower;
+    struct duplex *lower = w->sender.lower;
     ws_duplex_forget_lower(w);
     duplex_close(lower);
 }
@@ -135,9 +133,9 @@ void ws_duplex_break(struct ws_duplex *w, struct cause cause)
         send_close_and_leave(w, w->peer_code, "");
     else
         send_close_and_leave(w, cause_close_code(cause.what), cause_text(cause.what));
-    deadline_clear(w->scheduler, &w->ping);
-    if (w->held.size > 0)
-        deadline_set(w->scheduler, &w->patience, w->config.linger_ms);
+    ws_timer_clear_all(w);
+    if (!queue_is_empty(&w->held))
+        ws_timer_set(w, WS_TIMER_PATIENCE, w->times.linger_ms);
     task_defer(w->scheduler, &w->pump);
 }
 
@@ -150,32 +148,31 @@ void ws_duplex_break_for(struct ws_duplex *w, enum cause_what what, int native)
  * before it is kept for the peer, and its answer is waited for from then on. */
 static bool has_time_to_take_close(struct ws_duplex *w)
 {
-    uint64_t pending = w->lower != NULL ? duplex_pending(w->lower) : 0;
-    bool was_waiting = w->close_pending > 0;
-    if (pending < w->close_pending || !was_waiting)
-        w->close_pending_ms = w->scheduler->now_ms;
-    w->close_pending = pending;
-    uint64_t stall_ms = w->scheduler->now_ms - w->close_pending_ms;
-    bool is_over = pending > 0 && w->config.stall_ms > 0 && stall_ms >= w->config.stall_ms;
+    uint64_t pending = w->sender.lower != NULL ? duplex_pending(w->sender.lower) : 0;
+    bool was_waiting = w->close.pending > 0;
+    if (pending < w->close.pending || !was_waiting)
+        w->close.since_ms = w->scheduler->now_ms;
+    w->close.pending = pending;
+    uint64_t stall_ms = w->scheduler->now_ms - w->close.since_ms;
+    bool is_over = pending > 0 && w->times.stall_ms > 0 && stall_ms >= w->times.stall_ms;
     return (pending > 0 || was_waiting) && !is_over;
 }
 
-static void fire_patience(struct deadline *d)
+void ws_duplex_fire_patience(struct ws_duplex *w)
 {
-    struct ws_duplex *w = container_of(d, struct ws_duplex, patience);
     if (w->state == WS_BROKEN) {
         queue_clear(&w->held);
         w->has_peer_ended = false; /* not without what came before it */
         task_defer(w->scheduler, &w->pump);
     } else if (has_time_to_take_close(w)) {
-        deadline_set(w->scheduler, d, w->config.close_timeout_ms);
+        ws_timer_set(w, WS_TIMER_PATIENCE, w->times.close_timeout_ms);
     } else if (w->state == WS_CLOSING) {
         ws_duplex_leave(w);
     } else if (!w->has_peer_ended) {
         /* Plain: our Close is unanswered. While the peer still sends, it is on its way to it. */
         uint64_t quiet_ms = w->scheduler->now_ms - w->life_ms;
-        if (quiet_ms < w->config.close_timeout_ms)
-            deadline_set(w->scheduler, d, w->config.close_timeout_ms - quiet_ms);
+        if (quiet_ms < w->times.close_timeout_ms)
+            ws_timer_set(w, WS_TIMER_PATIENCE, w->times.close_timeout_ms - quiet_ms);
         else
             ws_duplex_break_for(w, CAUSE_LOST, 0);
     }
@@ -203,7 +200,7 @@ void ws_duplex_check_finished(struct ws_duplex *w)
 
 static void send_end(struct ws_duplex *w)
 {
-    if (!w->is_finishing || w->has_sent_end || w->sender.blocked.size > 0)
+    if (!w->is_finishing || w->has_sent_end || !queue_is_empty(&w->sender.blocked))
         return;
     w->has_sent_end = true;
     if (!ws_duplex_is_plain(w)) {
@@ -211,7 +208,7 @@ static void send_end(struct ws_duplex *w)
         ws_sender_control(&w->sender, fin);
     } else if (!w->sender.has_closed) {
         ws_sender_close(&w->sender, 1000, "");
-        deadline_set(w->scheduler, &w->patience, w->config.close_timeout_ms);
+        ws_timer_set(w, WS_TIMER_PATIENCE, w->times.close_timeout_ms);
     }
     if (w->sender.has_failed)
         ws_duplex_break_for(w, CAUSE_INTERNAL, 0);
@@ -246,6 +243,17 @@ static void deliver_held(struct ws_duplex *w)
     }
 }
 
+static void receive_early(struct ws_duplex *w)
+{
+    struct queue early = w->early;
+    struct span next;
+    w->early = (struct queue){0};
+    while (queue_peek(&early, &next, 1) > 0) {
+        ws_receive_bytes(w, next);
+        queue_drop(&early, next.len);
+    }
+}
+
 static void run_pump(struct task *t)
 {
     struct ws_duplex *w = container_of(t, struct ws_duplex, pump);
@@ -253,15 +261,12 @@ static void run_pump(struct task *t)
         ws_free(w);
         return;
     }
-    if (w->early.data != NULL && !w->is_paused) {
-        struct span early = w->early;
-        w->early = (struct span){NULL, 0};
-        ws_receive_bytes(w, early);
-        free(early.data);
-    }
+    if (!queue_is_empty(&w->early) && !w->is_paused)
+        receive_early(w);
     deliver_held(w);
     tell_drain(w); /* a plain peer that has closed takes everything, for nobody */
-    if (ws_duplex_has_owner(w) && w->held.size == 0 && w->has_peer_ended && !w->has_told_end) {
+    if (ws_duplex_has_owner(w) && queue_is_empty(&w->held) && w->has_peer_ended &&
+        !w->has_told_end) {
         w->has_told_end = true;
         w->duplex.events->on_end(w->duplex.owner);
     }
@@ -269,7 +274,7 @@ static void run_pump(struct task *t)
         w->has_told_finished = true;
         w->duplex.events->on_finished(w->duplex.owner);
     }
-    if (w->state == WS_BROKEN && w->held.size == 0) {
+    if (w->state == WS_BROKEN && queue_is_empty(&w->held)) {
         ws_duplex_die(w);
         w->duplex.events->on_abort(w->duplex.owner, w->broken);
     }
@@ -301,7 +306,7 @@ static void ws_finish(struct duplex *d)
     if (w->is_finishing || w->state != WS_OPEN)
         return;
     w->is_finishing = true;
-    if (w->lower == NULL) {
+    if (w->sender.lower == NULL) {
         /* Plain, and the peer has closed: there is nobody left to be told. */
         w->has_sent_end = true;
         ws_duplex_note_finished(w);
@@ -325,8 +330,8 @@ static void ws_pause(struct duplex *d)
         return;
     w->is_paused = true;
     w->reads_ahead = false;
-    if (w->window == 0 && !deadline_is_set(&w->ahead))
-        deadline_set(w->scheduler, &w->ahead, READ_AHEAD_DELAY_MS);
+    if (w->window == 0 && !ws_timer_is_set(w, WS_TIMER_AHEAD))
+        ws_timer_set(w, WS_TIMER_AHEAD, READ_AHEAD_DELAY_MS);
     ws_duplex_update_reading(w);
 }
 
@@ -337,7 +342,7 @@ static void ws_resume(struct duplex *d)
         return;
     w->is_paused = false;
     w->reads_ahead = false;
-    if (w->held.size > 0 || w->early.data != NULL)
+    if (!queue_is_empty(&w->held) || !queue_is_empty(&w->early))
         task_defer(w->scheduler, &w->pump);
     ws_duplex_update_reading(w);
 }
@@ -352,11 +357,11 @@ static void ws_close(struct duplex *d)
         return;
     }
     w->state = WS_CLOSING;
-    deadline_clear(w->scheduler, &w->ping);
+    ws_timer_clear_all(w);
     ws_sender_close(&w->sender, 1000, "");
-    if (w->lower != NULL && !w->is_lower_over &&
+    if (w->sender.lower != NULL && !w->is_lower_over &&
         (w->sender.role == WS_CLIENT || !w->has_peer_closed)) {
-        deadline_set(w->scheduler, &w->patience, w->config.close_timeout_ms);
+        ws_timer_set(w, WS_TIMER_PATIENCE, w->times.close_timeout_ms);
         ws_duplex_update_reading(w);
         return;
     }
@@ -366,11 +371,28 @@ static void ws_close(struct duplex *d)
 static uint64_t ws_pending(const struct duplex *d)
 {
     const struct ws_duplex *w = container_of(d, const struct ws_duplex, duplex);
-    return w->sender.blocked.size + (w->lower != NULL ? duplex_pending(w->lower) : 0);
+    return queue_size(&w->sender.blocked) +
+           (w->sender.lower != NULL ? duplex_pending(w->sender.lower) : 0);
 }
 
 static const struct duplex_ops ws_ops = {ws_write,  ws_finish, ws_abort,  ws_pause,
                                          ws_resume, ws_close,  ws_pending};
+
+static uint32_t saturated(uint64_t ms)
+{
+    return ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
+}
+
+static struct ws_times times_of(const struct ws_duplex_config *config)
+{
+    return (struct ws_times){
+        .ping_interval_ms = saturated(config->ping_interval_ms),
+        .ping_timeout_ms = saturated(config->ping_timeout_ms),
+        .linger_ms = saturated(config->linger_ms),
+        .close_timeout_ms = saturated(config->close_timeout_ms),
+        .stall_ms = saturated(config->stall_ms),
+    };
+}
 
 struct duplex *ws_duplex_new(struct scheduler *s, struct duplex *lower, enum ws_role role,
                              enum ws_carrier carrier, const struct ws_duplex_config *config,
@@ -379,25 +401,19 @@ struct duplex *ws_duplex_new(struct scheduler *s, struct duplex *lower, enum ws_
     struct ws_duplex *w = calloc(1, sizeof *w);
     if (w == NULL)
         return NULL;
-    if (early.len > 0) {
-        w->early = (struct span){malloc(early.len), early.len};
-        if (w->early.data == NULL) {
-            free(w);
-            return NULL;
-        }
-        memcpy(w->early.data, early.data, early.len);
+    if (queue_push(&w->early, early) != 0) {
+        free(w);
+        return NULL;
     }
     w->duplex.ops = &ws_ops;
-    w->lower = lower;
     w->scheduler = s;
-    w->config = *config;
+    w->times = times_of(config);
     w->life_ms = w->ping_ms = s->now_ms;
     w->is_paused = w->is_lower_paused = true;
     ws_sender_init(&w->sender, lower, role, carrier);
     ws_reader_init(&w->reader, role, carrier);
     queue_init(&w->held);
-    deadline_init(&w->patience, fire_patience);
-    deadline_init(&w->ahead, fire_ahead);
+    ws_timer_init(w);
     task_init(&w->pump, run_pump);
     ws_receive_init(w);
     ws_liveness_init(w);

@@ -41,8 +41,9 @@ struct ws_duplex_config {
     uint64_t stall_ms;
 };
 
-/* `early` is what came behind the handshake head: copied. `config` is copied. NULL when
- * out of memory; `lower` is then untouched. `lower` is paused until this duplex is resumed. */
+/* `early` is what came behind the handshake head: copied. `config` is copied; above 2^32 ms (49
+ * days) its times are that. NULL when out of memory; `lower` is then untouched. `lower` is paused
+ * until this duplex is resumed. */
 struct duplex *ws_duplex_new(struct scheduler *s, struct duplex *lower, enum ws_role role,
                              enum ws_carrier carrier, const struct ws_duplex_config *config,
                              struct span early);

@@ -3,6 +3,7 @@
  *   ws_duplex.c    the calls, the life of it, and what the owner is told from a task
  *   ws_receive.c   the peer's side: messages, and the events of the lower duplex
  *   ws_liveness.c  pings
+ *   ws_timer.c     when these are due
  */
 #ifndef TIDEGATE_WS_DUPLEX_INTERNAL_H
 #define TIDEGATE_WS_DUPLEX_INTERNAL_H
@@ -19,44 +20,60 @@ enum ws_state {
     WS_DEAD     /* nothing left but to be freed */
 };
 
+/* What is waited for, and for how long at most. */
+enum ws_timer {
+    WS_TIMER_PATIENCE, /* for the owner to take `held`, or for the peer's Close */
+    WS_TIMER_AHEAD,    /* in a pause: then it is read on up to WS_READ_AHEAD */
+    WS_TIMER_PING,     /* for the next ping to be due, or the last one to be answered */
+    WS_TIMER_COUNT
+};
+
+/* A ws_duplex_config, with room for 49 days. */
+struct ws_times {
+    uint32_t ping_interval_ms, ping_timeout_ms, linger_ms, close_timeout_ms, stall_ms;
+};
+
+/* An open connection is mostly this: a member here costs as much as there are connections. */
 struct ws_duplex {
     struct duplex duplex;
-    struct duplex *lower; /* NULL once it is closed, aborted or lost */
     struct scheduler *scheduler;
-    struct ws_duplex_config config;
-    struct ws_sender sender;
+    struct ws_sender sender; /* has the lower duplex: NULL once that is closed, aborted or lost */
     struct ws_reader reader;
-    uint64_t received; /* payload bytes of the peer's side */
-    uint64_t life_ms;  /* when the peer last gave a sign of life */
-    uint64_t ping_ms;  /* when the ping under way was sent */
-    uint64_t
-        close_pending; /* bytes before our Close that the peer had not taken, at the last look */
-    uint64_t close_pending_ms; /* ... and when that was last less than before */
-    struct queue held;         /* payload that the paused owner has not taken */
-    struct span early;         /* what came with the handshake; heap, or NULL */
-    struct cause broken;       /* BROKEN: to be told */
-    struct deadline ping;      /* the next ping, or the end of waiting for its answer */
-    struct deadline
-        patience; /* the end of waiting: for the owner to take `held`, or for the peer's Close */
-    struct deadline ahead; /* after this long a pause, read on up to WS_READ_AHEAD */
-    struct task pump;      /* tells the owner what is due, or frees */
+    uint64_t received;  /* payload bytes of the peer's side */
+    uint64_t life_ms;   /* when the peer last gave a sign of life */
+    uint64_t ping_ms;   /* when the ping under way was sent */
+    struct queue held;  /* payload that the paused owner has not taken */
+    struct queue early; /* what came with the handshake */
+    union {
+        struct {
+            uint64_t pending;  /* bytes before it that the peer had not taken, at the last look */
+            uint64_t since_ms; /* ... and when that was last less than before */
+        } close;               /* OPEN, CLOSING: ours */
+        struct cause broken;   /* BROKEN: to be told */
+    };
+    uint64_t due_ms[WS_TIMER_COUNT]; /* ws_timer.c has these ... */
+    struct deadline deadline;        /* ... and this for the earliest */
+    struct task pump;                /* tells the owner what is due, or frees */
+    struct ws_times times;
     uint32_t window; /* payload that the peer may be ahead of the owner; 0: it is not told any */
     uint32_t granted_at; /* what the owner had taken when the peer was last told; modulo 2^32 */
     uint16_t peer_code;  /* of the peer's Close */
-    uint8_t state;
-    bool is_paused : 1;       /* by the owner */
-    bool is_lower_paused : 1; /* by us */
-    bool reads_ahead : 1;     /* the pause has lasted */
-    bool is_lower_over : 1;   /* the lower's peer side has ended, harmlessly */
-    bool is_full_told : 1;    /* write() said full: on_drain is owed */
-    bool has_peer_ended : 1;  /* FIN n came and n was right (plain: Close 1000) */
+    enum ws_state state : 8;
+    /* looked at for all that comes and goes */
+    bool is_paused;       /* by the owner */
+    bool is_lower_paused; /* by us */
+    bool is_full_told;    /* write() said full: on_drain is owed */
+    bool has_peer_ended;  /* FIN n came and n was right (plain: Close 1000) */
+    bool is_finishing;    /* finish() was called */
+    bool has_sent_end;    /* FIN was handed to the lower (plain: Close) */
+    bool awaits_pong;
+    /* now and then */
+    bool reads_ahead : 1;   /* the pause has lasted */
+    bool is_lower_over : 1; /* the lower's peer side has ended, harmlessly */
     bool has_told_end : 1;
     bool has_peer_closed : 1; /* Close came */
-    bool is_finishing : 1;    /* finish() was called */
-    bool has_sent_end : 1;    /* FIN was handed to the lower (plain: Close) */
-    bool is_finished : 1;     /* ... and accepted; client: confirmed. on_finished is due */
+    bool is_finished : 1;     /* has_sent_end, and accepted; client: confirmed. It is to be told */
     bool has_told_finished : 1;
-    bool awaits_pong : 1;
 };
 
 static inline bool ws_duplex_has_owner(const struct ws_duplex *w)
@@ -85,7 +102,7 @@ void ws_duplex_break(struct ws_duplex *w, struct cause cause);
 /* The same, for a cause of our own. */
 void ws_duplex_break_for(struct ws_duplex *w, enum cause_what what, int native);
 
-/* Clears the deadlines; the memory goes at the end of the turn. The lower is gone already. */
+/* Clears the timers; the memory goes at the end of the turn. The lower is gone already. */
 void ws_duplex_die(struct ws_duplex *w);
 
 /* The lower has broken. */
@@ -113,6 +130,10 @@ void ws_duplex_check_finished(struct ws_duplex *w);
 /* Our side is finished: the owner will be told. */
 void ws_duplex_note_finished(struct ws_duplex *w);
 
+/* For ws_timer.c. */
+void ws_duplex_fire_patience(struct ws_duplex *w);
+void ws_duplex_fire_ahead(struct ws_duplex *w);
+
 /* ---- ws_receive.c ---- */
 
 /* Owns the lower duplex: its events come here from now on. */
@@ -125,5 +146,19 @@ void ws_receive_bytes(struct ws_duplex *w, struct span bytes);
 
 /* Sends the first ping after an interval, if there are to be any. */
 void ws_liveness_init(struct ws_duplex *w);
+
+/* For ws_timer.c. */
+void ws_liveness_fire_ping(struct ws_duplex *w);
+
+/* ---- ws_timer.c ---- */
+
+/* None is set. */
+void ws_timer_init(struct ws_duplex *w);
+
+/* Sets it, or sets it anew: it fires once, `delay_ms` from now. */
+void ws_timer_set(struct ws_duplex *w, enum ws_timer timer, uint64_t delay_ms);
+bool ws_timer_is_set(const struct ws_duplex *w, enum ws_timer timer);
+
+void ws_timer_clear_all(struct ws_duplex *w);
 
 #endif

@@ -7,41 +7,39 @@
  * it. */
 static bool owes_pong(const struct ws_duplex *w)
 {
-    return w->config.ping_timeout_ms > 0 && !w->is_lower_paused && !w->sender.is_lower_full &&
+    return w->times.ping_timeout_ms > 0 && !w->is_lower_paused && !w->sender.is_lower_full &&
            w->sender.unconfirmed <= WS_READ_AHEAD;
 }
 
 /* Fires when a pong should be there, and when the next ping is due. */
-static void fire_ping(struct deadline *d)
+void ws_liveness_fire_ping(struct ws_duplex *w)
 {
-    struct ws_duplex *w = container_of(d, struct ws_duplex, ping);
     uint64_t now_ms = w->scheduler->now_ms;
     uint64_t since_ms = now_ms - w->ping_ms;
-    uint64_t interval_ms = w->config.ping_interval_ms;
-    uint64_t timeout_ms = w->config.ping_timeout_ms;
-    if (w->state != WS_OPEN || w->lower == NULL)
+    uint64_t interval_ms = w->times.ping_interval_ms;
+    uint64_t timeout_ms = w->times.ping_timeout_ms;
+    if (w->state != WS_OPEN || w->sender.lower == NULL)
         return;
     if (w->awaits_pong && owes_pong(w)) {
         uint64_t waited_ms = now_ms - (w->life_ms > w->ping_ms ? w->life_ms : w->ping_ms);
         if (waited_ms >= timeout_ms)
             ws_duplex_break_for(w, CAUSE_PING_TIMEOUT, 0);
         else
-            deadline_set(w->scheduler, d, timeout_ms - waited_ms);
+            ws_timer_set(w, WS_TIMER_PING, timeout_ms - waited_ms);
     } else if (since_ms < interval_ms) {
-        deadline_set(w->scheduler, d, interval_ms - since_ms);
+        ws_timer_set(w, WS_TIMER_PING, interval_ms - since_ms);
     } else {
         w->ping_ms = now_ms;
         w->awaits_pong = !w->sender.is_lower_full;
         if (w->awaits_pong)
             ws_sender_ping(&w->sender);
         bool is_timeout_first = timeout_ms > 0 && timeout_ms < interval_ms;
-        deadline_set(w->scheduler, d, is_timeout_first ? timeout_ms : interval_ms);
+        ws_timer_set(w, WS_TIMER_PING, is_timeout_first ? timeout_ms : interval_ms);
     }
 }
 
 void ws_liveness_init(struct ws_duplex *w)
 {
-    deadline_init(&w->ping, fire_ping);
-    if (w->config.ping_interval_ms > 0)
-        deadline_set(w->scheduler, &w->ping, w->config.ping_interval_ms);
+    if (w->times.ping_interval_ms > 0)
+        ws_timer_set(w, WS_TIMER_PING, w->times.ping_interval_ms);
 }

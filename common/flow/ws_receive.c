@@ -30,7 +30,7 @@ static void tell_data(struct ws_duplex *w, struct span *joined)
     w->reader.out = NULL;
     if (data.len == 0)
         return;
-    if (!w->is_paused && w->held.size == 0)
+    if (!w->is_paused && queue_is_empty(&w->held))
         w->duplex.events->on_data(w->duplex.owner, data);
     else if (queue_push(&w->held, data) != 0)
         ws_duplex_break_for(w, CAUSE_NO_MEMORY, 0);
@@ -106,6 +106,8 @@ static enum cause_what cause_of_error(uint16_t code)
     switch (code) {
     case 1007:
         return CAUSE_NOT_UTF8;
+    case 1011:
+        return CAUSE_NO_MEMORY;
     case 4001:
         return CAUSE_VIOLATION;
     default:
@@ -153,7 +155,7 @@ void ws_receive_bytes(struct ws_duplex *w, struct span bytes)
     w->sender.unconfirmed = 0;
     struct ws_event event;
     struct span joined = {NULL, 0};
-    while (w->lower != NULL && ws_reader_next(&w->reader, &bytes, &event)) {
+    while (w->sender.lower != NULL && ws_reader_next(&w->reader, &bytes, &event)) {
         if (w->state == WS_OPEN && event.type == WS_EVENT_DATA) {
             take_data(w, event.payload, &joined);
             continue;
@@ -227,5 +229,5 @@ static const struct duplex_events lower_events = {lower_on_data, lower_on_end, l
 
 void ws_receive_init(struct ws_duplex *w)
 {
-    duplex_own(w->lower, &lower_events, w);
+    duplex_own(w->sender.lower, &lower_events, w);
 }

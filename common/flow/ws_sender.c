@@ -16,9 +16,8 @@ void ws_sender_init(struct ws_sender *s, struct duplex *lower, enum ws_role role
 void ws_sender_clear(struct ws_sender *s)
 {
     queue_clear(&s->blocked);
-    free(s->pong.data);
-    s->pong = (struct span){NULL, 0};
-    s->has_pong = false;
+    free(s->pong);
+    s->pong = NULL;
 }
 
 /* One frame, header and payload in one gather write. */
@@ -81,7 +80,7 @@ int ws_sender_data(struct ws_sender *s, const struct span *spans, size_t count)
     if (len == 0)
         return 0;
     uint64_t room = s->window > s->bytes ? s->window - s->bytes : 0;
-    if (s->blocked.size == 0 && len <= room) {
+    if (queue_is_empty(&s->blocked) && len <= room) {
         send_payload(s, spans, count, len);
         return 0;
     }
@@ -113,14 +112,14 @@ void ws_sender_pong(struct ws_sender *s, struct span payload)
         send_frame(s, WS_PONG, &payload, 1);
         return;
     }
-    if (s->pong.data == NULL)
-        s->pong.data = malloc(WS_CONTROL_MAX);
-    if (s->pong.data == NULL)
+    assert(payload.len <= WS_CONTROL_MAX);
+    if (s->pong == NULL)
+        s->pong = malloc(sizeof *s->pong);
+    if (s->pong == NULL)
         return; /* a pong is a courtesy; the next ping asks again */
     if (payload.len > 0)
-        memcpy(s->pong.data, payload.data, payload.len);
-    s->pong.len = payload.len;
-    s->has_pong = true;
+        memcpy(s->pong->payload, payload.data, payload.len);
+    s->pong->len = (uint8_t)payload.len;
 }
 
 void ws_sender_close(struct ws_sender *s, uint16_t code, const char *reason)
@@ -149,16 +148,16 @@ void ws_sender_window(struct ws_sender *s, uint64_t window)
 
 void ws_sender_drained(struct ws_sender *s)
 {
+    struct ws_pong *pong = s->pong;
     s->is_lower_full = false;
-    if (s->has_pong) {
-        s->has_pong = false;
-        send_frame(s, WS_PONG, &s->pong, 1);
-        free(s->pong.data);
-        s->pong = (struct span){NULL, 0};
-    }
+    if (pong == NULL)
+        return;
+    s->pong = NULL;
+    send_frame(s, WS_PONG, &(struct span){pong->payload, pong->len}, 1);
+    free(pong);
 }
 
 bool ws_sender_is_full(const struct ws_sender *s)
 {
-    return s->lower != NULL && !s->has_closed && (s->is_lower_full || s->blocked.size > 0);
+    return s->lower != NULL && !s->has_closed && (s->is_lower_full || !queue_is_empty(&s->blocked));
 }

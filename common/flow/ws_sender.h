@@ -13,18 +13,22 @@
 
 #define WS_SENDER_SPANS_MAX 8 /* spans of one write, with its header */
 
+struct ws_pong {
+    uint8_t len;
+    uint8_t payload[WS_CONTROL_MAX];
+};
+
 struct ws_sender {
     struct duplex *lower; /* NULL once it is gone: everything is swallowed */
-    enum ws_role role;
-    enum ws_carrier carrier;
     uint64_t bytes;       /* payload sent, as FIN counts it */
     uint64_t window;      /* the peer takes this many; UINT64_MAX until it says so */
     uint64_t unconfirmed; /* payload sent since the peer's last sign of life; its owner resets it */
     struct queue blocked; /* payload behind the window */
-    struct span pong;     /* the last ping's, while the lower is full; heap, or NULL */
+    struct ws_pong *pong; /* to the last ping, while the lower is full; heap, or NULL */
+    enum ws_role role : 8;
+    enum ws_carrier carrier : 8;
     bool is_lower_full;
     bool has_closed; /* Close was sent: nothing more goes out */
-    bool has_pong;
     bool has_failed; /* no randomness for a masking key: nothing may go out any more */
 };
 

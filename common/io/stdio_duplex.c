@@ -143,7 +143,7 @@ static void end_item(struct loop_item *item)
 
 static bool is_busy(const struct stdio *s)
 {
-    return s->queue.size > 0 || s->out.is_busy;
+    return !queue_is_empty(&s->queue) || s->out.is_busy;
 }
 
 static void write_failed(struct stdio *s, int status)
@@ -207,7 +207,7 @@ static void send_queue(struct stdio *s)
     struct span spans[WRITE_SPANS];
     int status = 0;
 
-    if (s->queue.size == 0 || s->out.is_busy)
+    if (queue_is_empty(&s->queue) || s->out.is_busy)
         return;
     if (s->out.is_watchable) {
         fd_handle_watch(&s->out);
@@ -233,7 +233,7 @@ static void sent(struct stdio *s, ssize_t result)
         return;
     }
     finish_if_flushed(s);
-    if (s->is_full && s->queue.size == 0)
+    if (s->is_full && queue_is_empty(&s->queue))
         task_defer(&s->loop->scheduler, &s->task);
 }
 
@@ -246,7 +246,7 @@ static void on_out_ready(struct fd_handle *h, bool has_failed)
 
     if (n == 0 && has_failed)
         n = -EIO; /* it would be told for ever */
-    if (n >= 0 && (size_t)n == s->queue.size)
+    if (n >= 0 && (size_t)n == queue_size(&s->queue))
         fd_handle_ignore(h);
     sent(s, n);
 }
@@ -276,7 +276,7 @@ static bool stdio_write(struct duplex *d, const struct span *spans, size_t count
     assert(s->state == STDIO_OPEN && !s->is_finishing);
     if (s->failure != 0)
         return false;
-    if (s->out.is_watchable && s->queue.size == 0)
+    if (s->out.is_watchable && queue_is_empty(&s->queue))
         taken = try_write(s, spans, count);
     int status = taken < 0 ? (int)taken : keep(s, spans, count, (size_t)taken);
     if (status != 0) {
@@ -284,7 +284,7 @@ static bool stdio_write(struct duplex *d, const struct span *spans, size_t count
         return false;
     }
     send_queue(s);
-    if (s->failure == 0 && s->queue.size > (s->out.is_watchable ? 0 : FILE_KEPT_MAX))
+    if (s->failure == 0 && queue_size(&s->queue) > (s->out.is_watchable ? 0 : FILE_KEPT_MAX))
         s->is_full = true;
     return s->failure == 0 && s->is_full;
 }
@@ -297,7 +297,7 @@ static uint64_t stdio_pending(const struct duplex *d)
 
     if (s->out.is_watchable && s->out.fd >= 0 && ioctl(s->out.fd, TIOCOUTQ, &below) != 0)
         (void)ioctl(s->out.fd, FIONREAD, &below); /* a pipe counts for both ends */
-    return s->queue.size + (unsigned)below;
+    return queue_size(&s->queue) + (unsigned)below;
 }
 
 static void stdio_finish(struct duplex *d)
@@ -400,7 +400,7 @@ static void run_task(struct task *task)
         stdio_break(s, s->failure);
         return;
     }
-    if (s->is_full && s->queue.size == 0) {
+    if (s->is_full && queue_is_empty(&s->queue)) {
         s->is_full = false;
         s->duplex.events->on_drain(s->duplex.owner);
     }

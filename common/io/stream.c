@@ -178,7 +178,7 @@ static void stream_resume(struct duplex *d)
 void stream_tell(struct stream *s)
 {
     const struct duplex_events *events = s->duplex.events;
-    if (s->is_full && s->outbox == NULL) {
+    if (s->is_full && queue_is_empty(&s->outbox)) {
         s->is_full = false;
         events->on_drain(s->duplex.owner);
     }

@@ -24,8 +24,8 @@ enum stream_state {
  * is needed in one state only, the states share the room. */
 struct stream {
     struct duplex duplex;
-    uv_poll_t poll;       /* its data: the options. A uv_poll_t of something else has no data */
-    struct queue *outbox; /* what the kernel would not take at once, or NULL */
+    uv_poll_t poll;      /* its data: the options. A uv_poll_t of something else has no data */
+    struct queue outbox; /* what the kernel would not take at once */
     void (*on_release)(void *arg);
     void *release_arg;
     union {
@@ -129,9 +129,6 @@ void stream_begin_watch(struct stream *s);
 
 /* It has come. */
 void stream_look(struct stream *s);
-
-/* Harmless if there is none. */
-void stream_free_outbox(struct stream *s);
 
 /* ---- connect.c ---- */
 

@@ -47,7 +47,7 @@ void stream_destroy(struct stream *s)
 {
     int fd = stream_fd(s);
     stream_detach(s, STREAM_CLOSED);
-    stream_free_outbox(s);
+    queue_clear(&s->outbox);
     if (s->was_blocking)
         allow_blocking(fd);
     uv_close((uv_handle_t *)&s->poll, on_closed); /* takes the descriptor out of the epoll set */
@@ -92,14 +92,14 @@ void stream_linger(struct stream *s)
 void stream_poll_flush(struct stream *s)
 {
     uint64_t now_ms = stream_scheduler(s)->now_ms;
-    bool is_flushed =
-        s->outbox == NULL && (!s->is_tcp || stream_socket_tail(stream_fd(s)) == STREAM_TAIL_ACKED);
+    bool is_flushed = queue_is_empty(&s->outbox) &&
+                      (!s->is_tcp || stream_socket_tail(stream_fd(s)) == STREAM_TAIL_ACKED);
     if (is_flushed || now_ms >= s->linger_until_ms) {
         stream_reset(s);
         return;
     }
     uint64_t delay_ms = s->linger_until_ms - now_ms;
-    if (s->outbox == NULL && delay_ms > s->flush_poll_ms) {
+    if (queue_is_empty(&s->outbox) && delay_ms > s->flush_poll_ms) {
         delay_ms = s->flush_poll_ms;
         stream_look_rarer(s, FLUSH_POLL_MAX_MS);
     }

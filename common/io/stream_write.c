@@ -26,16 +26,7 @@ static size_t span_total(const struct span *spans, size_t count)
 
 bool stream_wants_write(const struct stream *s)
 {
-    return s->outbox != NULL;
-}
-
-void stream_free_outbox(struct stream *s)
-{
-    if (s->outbox == NULL)
-        return;
-    queue_clear(s->outbox);
-    free(s->outbox);
-    s->outbox = NULL;
+    return !queue_is_empty(&s->outbox);
 }
 
 /* Writing is over, but what the peer had sent before can still be read: the owner hears of it
@@ -46,7 +37,7 @@ static void stream_write_failed(struct stream *s, int status)
         stream_reset(s);
         return;
     }
-    stream_free_outbox(s);
+    queue_clear(&s->outbox);
     s->failure = (int16_t)status;
     if (s->has_ended || status == UV_ENOMEM)
         s->is_broken = true;
@@ -85,7 +76,7 @@ void stream_check_ack(struct stream *s)
 
 void stream_finish_if_flushed(struct stream *s)
 {
-    if (!s->is_finishing || s->is_finished || s->outbox != NULL || s->failure != 0)
+    if (!s->is_finishing || s->is_finished || !queue_is_empty(&s->outbox) || s->failure != 0)
         return;
     int status = stream_socket_finish(stream_fd(s));
     if (status != 0) {
@@ -125,15 +116,11 @@ static ssize_t stream_try_write(struct stream *s, const struct span *spans, size
 /* Copies what is left of `spans` behind their first `taken` bytes. 0 or UV_ENOMEM. */
 static int stream_keep(struct stream *s, const struct span *spans, size_t count, size_t taken)
 {
-    if (s->outbox == NULL)
-        s->outbox = calloc(1, sizeof(*s->outbox));
-    if (s->outbox == NULL)
-        return UV_ENOMEM;
     for (size_t i = 0; i < count; i++) {
         size_t skipped = taken < spans[i].len ? taken : spans[i].len;
         struct span rest = {spans[i].data + skipped, spans[i].len - skipped};
         taken -= skipped;
-        if (queue_push(s->outbox, rest) != 0)
+        if (queue_push(&s->outbox, rest) != 0)
             return UV_ENOMEM;
     }
     return 0;
@@ -141,7 +128,6 @@ static int stream_keep(struct stream *s, const struct span *spans, size_t count,
 
 static void stream_flushed(struct stream *s)
 {
-    stream_free_outbox(s);
     if (s->state == STREAM_ABORTED) {
         stream_poll_flush(s);
         return;
@@ -153,7 +139,7 @@ static void stream_flushed(struct stream *s)
 
 void stream_flush(struct stream *s)
 {
-    struct queue *queue = s->outbox;
+    struct queue *queue = &s->outbox;
     size_t asked = 0;
     ssize_t written;
     do {
@@ -166,8 +152,8 @@ void stream_flush(struct stream *s)
             return;
         }
         queue_drop(queue, (size_t)written);
-    } while ((size_t)written == asked && queue->size > 0);
-    if (queue->size == 0)
+    } while ((size_t)written == asked && !queue_is_empty(queue));
+    if (queue_is_empty(queue))
         stream_flushed(s);
 }
 
@@ -205,7 +191,7 @@ static void stream_watch(struct stream *s, enum stream_socket_tail tail)
         s->is_user_timeout_lifted = is_to_lift;
         stream_socket_set_user_timeout(stream_fd(s), is_to_lift ? 0 : user_timeout_ms(s));
     }
-    if (tail != STREAM_TAIL_ACKED || s->outbox != NULL)
+    if (tail != STREAM_TAIL_ACKED || !queue_is_empty(&s->outbox))
         stream_arm_watch(s);
 }
 
@@ -231,7 +217,7 @@ bool stream_write(struct duplex *d, const struct span *spans, size_t count)
     if (s->failure != 0 || size == 0)
         return s->failure == 0 && s->is_full;
 
-    ssize_t taken = s->outbox == NULL ? stream_try_write(s, spans, count) : 0;
+    ssize_t taken = queue_is_empty(&s->outbox) ? stream_try_write(s, spans, count) : 0;
     int status = (int)taken;
     if (taken >= 0 && (size_t)taken < size)
         status = stream_keep(s, spans, count, (size_t)taken);
@@ -240,7 +226,7 @@ bool stream_write(struct duplex *d, const struct span *spans, size_t count)
         return false;
     }
     stream_arm_watch(s);
-    if (s->outbox == NULL)
+    if (queue_is_empty(&s->outbox))
         return false;
     s->is_full = true;
     stream_await(s);
@@ -250,7 +236,7 @@ bool stream_write(struct duplex *d, const struct span *spans, size_t count)
 uint64_t stream_pending(const struct duplex *d)
 {
     const struct stream *s = container_of(d, const struct stream, duplex);
-    uint64_t waiting = s->outbox != NULL ? s->outbox->size : 0;
+    uint64_t waiting = queue_size(&s->outbox);
     return waiting + stream_socket_outstanding(stream_fd(s));
 }
 

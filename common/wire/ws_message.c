@@ -1,21 +1,29 @@
 #include "ws_message.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define CODE_PROTOCOL   1002 /* RFC 6455 violated */
 #define CODE_NOT_UTF8   1007
+#define CODE_NO_MEMORY  1011
 #define CODE_HALF_CLOSE 4001 /* docs/protocol.md violated */
 
 enum {
-    STATE_HEADER, /* in or before a frame header */
-    STATE_DATA,   /* in the payload of a data frame */
-    STATE_BODY,   /* in the payload of a control frame */
-    STATE_OVER    /* CLOSE or ERROR was told */
+    STATE_HEADER,  /* in or before a frame header */
+    STATE_DATA,    /* in the payload of a data frame */
+    STATE_CONTROL, /* in the payload of a control frame */
+    STATE_OVER     /* CLOSE or ERROR was told */
 };
 
 void ws_reader_init(struct ws_reader *r, enum ws_role role, enum ws_carrier carrier)
 {
     *r = (struct ws_reader){.role = role, .carrier = carrier, .state = STATE_HEADER};
+}
+
+void ws_reader_clear(struct ws_reader *r)
+{
+    free(r->collected);
+    r->collected = NULL;
 }
 
 bool ws_reader_is_between_messages(const struct ws_reader *r)
@@ -53,7 +61,7 @@ static bool check_control(struct ws_reader *r, struct ws_event *e)
         return tell_error(r, e, CODE_PROTOCOL, "fragmented control frame");
     if (r->frame.length > WS_CONTROL_MAX)
         return tell_error(r, e, CODE_PROTOCOL, "control frame too long");
-    r->state = STATE_BODY;
+    r->state = STATE_CONTROL;
     return false;
 }
 
@@ -65,7 +73,7 @@ static bool check_half_close(struct ws_reader *r, struct ws_event *e)
         return tell_error(r, e, CODE_HALF_CLOSE, "fragmented control message");
     if (r->frame.length > WS_CONTROL_MAX)
         return tell_error(r, e, CODE_HALF_CLOSE, "control message too long");
-    r->state = STATE_BODY;
+    r->state = STATE_CONTROL;
     return false;
 }
 
@@ -91,7 +99,6 @@ static bool check_data(struct ws_reader *r, struct ws_event *e)
 static bool begin_frame(struct ws_reader *r, struct ws_event *e)
 {
     r->head_len = 0;
-    r->body_len = 0;
     r->frame_read = 0;
     if (r->role == WS_SERVER && !r->frame.masked)
         return tell_error(r, e, CODE_PROTOCOL, "frame not masked");
@@ -142,7 +149,7 @@ static bool read_header(struct ws_reader *r, struct span *in, struct ws_event *e
 /* True if it told an event: there is none for an empty piece inside a message. */
 static bool read_data(struct ws_reader *r, struct span *in, struct ws_event *e)
 {
-    uint64_t left = r->frame.length - r->frame_read;
+    uint64_t left = r->frame.length;
     struct span piece = take(in, left < in->len ? (size_t)left : in->len);
     uint8_t *out = r->out != NULL ? r->out : piece.data;
     if (r->frame.masked)
@@ -150,9 +157,10 @@ static bool read_data(struct ws_reader *r, struct span *in, struct ws_event *e)
     else if (out != piece.data)
         memmove(out, piece.data, piece.len);
     piece.data = out;
-    r->frame_read += piece.len;
+    r->frame_read = (uint8_t)(r->frame_read + piece.len);
+    r->frame.length = left - piece.len;
 
-    bool is_frame_end = r->frame_read == r->frame.length;
+    bool is_frame_end = r->frame.length == 0;
     bool is_last = is_frame_end && r->frame.fin;
     if (r->message_opcode == WS_TEXT &&
         (!utf8_feed(&r->utf8, piece.data, piece.len) || (is_last && !utf8_is_complete(&r->utf8))))
@@ -173,51 +181,69 @@ static bool read_data(struct ws_reader *r, struct span *in, struct ws_event *e)
     return true;
 }
 
-static bool tell_close(struct ws_reader *r, struct ws_event *e)
+static bool tell_close(struct ws_reader *r, struct span payload, struct ws_event *e)
 {
-    struct span reason = {r->body + r->body_len, 0};
     uint16_t code = WS_CODE_NONE;
-    if (r->body_len == 1)
+    if (payload.len == 1)
         return tell_error(r, e, CODE_PROTOCOL, "Close with half a code");
-    if (r->body_len > 1) {
-        code = (uint16_t)(r->body[0] << 8 | r->body[1]);
-        reason = (struct span){r->body + 2, (size_t)r->body_len - 2};
+    if (payload.len > 1) {
+        const uint8_t *number = take(&payload, 2).data;
         struct utf8 text = {0};
+        code = (uint16_t)(number[0] << 8 | number[1]);
         if (!ws_close_code_is_valid(code))
             return tell_error(r, e, CODE_PROTOCOL, "Close code not allowed");
-        if (!utf8_feed(&text, reason.data, reason.len) || !utf8_is_complete(&text))
+        if (!utf8_feed(&text, payload.data, payload.len) || !utf8_is_complete(&text))
             return tell_error(r, e, CODE_NOT_UTF8, "Close reason is not UTF-8");
     }
     r->state = STATE_OVER;
-    *e = (struct ws_event){.type = WS_EVENT_CLOSE, .code = code, .payload = reason};
+    *e = (struct ws_event){.type = WS_EVENT_CLOSE, .code = code, .payload = payload};
     return true;
 }
 
-/* True if the control frame is whole and told an event. */
-static bool read_body(struct ws_reader *r, struct span *in, struct ws_event *e)
+/* False when out of memory. */
+static bool collect(struct ws_reader *r, struct span piece)
 {
-    size_t left = (size_t)r->frame.length - r->body_len;
-    struct span piece = take(in, left < in->len ? left : in->len);
-    if (piece.len > 0)
-        memcpy(r->body + r->body_len, piece.data, piece.len);
-    r->body_len = (uint8_t)(r->body_len + piece.len);
-    if (r->body_len < r->frame.length)
+    if (r->collected == NULL)
+        r->collected = calloc(1, WS_CONTROL_MAX);
+    if (r->collected == NULL)
+        return false;
+    memcpy(r->collected + r->frame_read, piece.data, piece.len);
+    r->frame_read = (uint8_t)(r->frame_read + piece.len);
+    return true;
+}
+
+/* True if the control frame is whole, or there is no memory for a part of it, and told an event. */
+static bool read_control(struct ws_reader *r, struct span *in, struct ws_event *e)
+{
+    size_t left = (size_t)r->frame.length;
+    struct span payload = take(in, left < in->len ? left : in->len);
+    bool is_whole = payload.len == left;
+    r->frame.length -= payload.len;
+    /* the usual case: it lies in the input in one piece */
+    if (r->frame_read > 0 || !is_whole) {
+        if (!collect(r, payload))
+            return tell_error(r, e, CODE_NO_MEMORY, "out of memory");
+        payload = (struct span){r->collected, r->frame_read};
+    }
+    if (!is_whole)
         return false;
 
     if (r->frame.masked)
-        ws_frame_mask(r->body, r->body_len, r->frame.key, 0);
+        ws_frame_mask(payload.data, payload.len, r->frame.key, 0);
     r->state = STATE_HEADER;
     if (r->frame.opcode == WS_CLOSE)
-        return tell_close(r, e);
+        return tell_close(r, payload, e);
     *e = (struct ws_event){.type = r->frame.opcode == WS_PING   ? WS_EVENT_PING
                                    : r->frame.opcode == WS_PONG ? WS_EVENT_PONG
                                                                 : WS_EVENT_CONTROL,
-                           .payload = {r->body, r->body_len}};
+                           .payload = payload};
     return true;
 }
 
 bool ws_reader_next(struct ws_reader *r, struct span *in, struct ws_event *event)
 {
+    if (r->collected != NULL && r->state != STATE_CONTROL)
+        ws_reader_clear(r); /* the last event told it */
     while (r->state != STATE_OVER) {
         /* a payload of no bytes needs no input */
         bool is_empty = r->state != STATE_HEADER && r->frame.length == 0;
@@ -225,7 +251,7 @@ bool ws_reader_next(struct ws_reader *r, struct span *in, struct ws_event *event
             return false;
         if (r->state == STATE_HEADER ? read_header(r, in, event)
             : r->state == STATE_DATA ? read_data(r, in, event)
-                                     : read_body(r, in, event))
+                                     : read_control(r, in, event))
             return true;
     }
     take(in, in->len);

@@ -71,7 +71,11 @@ void wire_tap_show_early(struct duplex *tap, struct span bytes)
 
 static void run_gone(struct task *task)
 {
-    free(container_of(task, struct wire_tap, gone));
+    struct wire_tap *t = container_of(task, struct wire_tap, gone);
+
+    ws_reader_clear(&t->up);
+    ws_reader_clear(&t->down);
+    free(t);
 }
 
 static bool tap_write(struct duplex *d, const struct span *spans, size_t count)

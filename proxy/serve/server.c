@@ -103,7 +103,7 @@ static int take(struct server *s, struct settings *settings, struct text *proble
 static int set_up_first(struct server *s, const struct server_observer *observer)
 {
     struct session_host host = {
-        .service = &s->settings->service, .clients = s->clients, .route_slots = &s->route_slots};
+        .config = &s->settings->service, .clients = s->clients, .route_slots = &s->route_slots};
 
     if (s->workers == NULL || s->clients == NULL)
         return -ENOMEM;
@@ -174,14 +174,15 @@ static int add_worker(struct server *s, char *problem, size_t problem_size)
     if (status != 0)
         text_add(&t, "out of memory");
     else
-        status = service_open_beside(first->service, l, w, &w->service, problem, problem_size);
+        status =
+            service_open_beside(first->host.service, l, w, &w->host.service, problem, problem_size);
     if (status != 0) {
         loop_free(l);
         return status;
     }
     worker_adopt(w, first->host.site);
     worker_follow(w, s->loop, on_adopted, s);
-    crew_add(s->crew, l, w->service);
+    crew_add(s->crew, l, w->host.service);
     return 0;
 }
 
@@ -196,7 +197,7 @@ static int add_workers(struct server *s, unsigned count, char *problem, size_t p
         text_add(&t, "out of memory");
         return -ENOMEM;
     }
-    service_lead(s->workers[0].service, s->crew);
+    service_lead(s->workers[0].host.service, s->crew);
     while (status == 0 && s->worker_count < count)
         status = add_worker(s, problem, problem_size);
     return status;
@@ -206,13 +207,14 @@ int server_listen(struct server *s, char *problem, size_t problem_size)
 {
     struct worker *first = &s->workers[0];
     unsigned count = (unsigned)s->settings->service.workers;
-    int status = service_open(s->loop, first->host.service, &worker_handler, first,
-                              far_name(first->host.site), &first->service, problem, problem_size);
+    int status =
+        service_open(s->loop, first->host.config, &worker_handler, first,
+                     far_name(first->host.site), &first->host.service, problem, problem_size);
 
     if (status == 0 && count > 1)
         status = add_workers(s, count, problem, problem_size);
     if (status == 0)
-        service_announce(first->service);
+        service_announce(first->host.service);
     return status;
 }
 
@@ -352,7 +354,7 @@ void server_show_pages(struct server *s, const struct page_set *pages)
 
 struct service *server_service(const struct server *s)
 {
-    return s->workers[0].service;
+    return s->workers[0].host.service;
 }
 
 unsigned server_worker_count(const struct server *s)
@@ -381,7 +383,7 @@ void server_free(struct server *s)
     if (s == NULL)
         return;
     if (s->worker_count > 0)
-        service_free(s->workers[0].service); /* with those that follow it, and their loops */
+        service_free(s->workers[0].host.service); /* with those that follow it, and their loops */
     file_watch_free(s->files);
     for (unsigned i = 0; i < s->worker_count; i++)
         worker_clear(&s->workers[i]);

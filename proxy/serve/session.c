@@ -38,7 +38,7 @@ void session_free_opening(struct session *s)
 void session_free(struct session *s)
 {
     session_free_opening(s);
-    service_session_over(&s->base);
+    service_session_over(s->host->service, &s->base);
     backend_dial_over(s->backend);
     session_limits_leave(s);
     site_release(s->site);
@@ -79,15 +79,15 @@ void session_refuse(struct session *s, int status, struct cause cause, const cha
 
     session_count_refused(s, cause);
     if (!can_hear(s)) {
-        duplex_abort(s->client, cause);
+        duplex_abort(s->opening->client, cause);
         access_log_refused(&e, 0, cause, detail);
         session_free(s);
         return;
     }
     text_init(&t, buffer, sizeof(buffer));
     ws_handshake_refuse(status, detail, &t);
-    write_text(s->client, &t);
-    duplex_close(s->client);
+    write_text(s->opening->client, &t);
+    duplex_close(s->opening->client);
     access_log_refused(&e, status, cause, detail);
     session_free(s);
 }
@@ -144,6 +144,18 @@ static void enter(struct session *s)
                    session_cause(CAUSE_LIMIT, CAUSE_AT_PROXY), "too many handshakes");
 }
 
+/* All zero but for its name, which fills the padding, too. NULL when out of memory. */
+static struct session *allocate(const char *peer_name)
+{
+    size_t name_size = strlen(peer_name) + 1;
+    size_t size = offsetof(struct session, peer_name) + name_size;
+    struct session *s = calloc(1, size > sizeof(*s) ? size : sizeof(*s));
+
+    if (s != NULL)
+        memcpy(s->peer_name, peer_name, name_size);
+    return s;
+}
+
 /* What `begin` has done so far; NULL is fine for either. */
 static void free_begun(struct session *s, struct opening *o)
 {
@@ -163,9 +175,9 @@ static bool begin(struct session *s, struct opening *o, struct session_host *hos
     s->host = host;
     s->client_slot = *client_slot;
     s->site = host->site;
-    s->client = client;
     s->opening = o;
     o->session = s;
+    o->client = client;
     o->at = arrival->at;
     o->head = ws_head_new(WS_SERVER);
     if (o->head == NULL || provenance_init(&o->from, arrival, client) != 0)
@@ -178,22 +190,21 @@ struct session *session_new(struct session_host *host, struct duplex *client,
                             const struct service_arrival *arrival,
                             const struct client_slot *client_slot)
 {
-    size_t name_size = strlen(arrival->name) + 1;
-    struct session *s = calloc(1, sizeof(*s) + name_size);
+    struct session *s = allocate(arrival->name);
     struct opening *o = calloc(1, sizeof(*o));
 
     if (s == NULL || o == NULL || !begin(s, o, host, client, arrival, client_slot)) {
         free_begun(s, o);
         return NULL;
     }
-    memcpy(s->peer_name, arrival->name, name_size);
     s->counted.route = counters_route(host->counters, NULL);
     site_hold(s->site);
     deadline_init(&o->timeout, on_head_timeout);
     deadline_set(loop_scheduler(host->loop), &o->timeout,
                  s->site->settings->server.handshake_timeout_ms);
-    duplex_own(s->client, o->from.is_awaited ? &session_header_events : &session_client_events, s);
-    duplex_resume(s->client);
+    duplex_own(s->opening->client,
+               o->from.is_awaited ? &session_header_events : &session_client_events, s);
+    duplex_resume(s->opening->client);
     enter(s);
     return s;
 }
@@ -208,7 +219,7 @@ void session_drain(struct service_session *base)
     /* A front keeps connections for requests to come. An answer to none would be taken for that to
      * the next one (seen with nginx 1.22). */
     if (can_hear(s) && !s->opening->has_spoken) {
-        duplex_close(s->client);
+        duplex_close(s->opening->client);
         session_give_up(s, cause);
         return;
     }

@@ -28,7 +28,8 @@ struct page_set;
 /* What all sessions of one loop share, with those of others behind the pointers to what says so. */
 struct session_host {
     struct loop *loop;
-    const struct service_config *service;
+    struct service *service; /* NULL before it listens */
+    const struct service_config *config;
     struct server_observer observer;
     struct site *site;         /* for those to come */
     struct openings *openings; /* those that have no answer yet */
@@ -44,17 +45,16 @@ struct session {
     struct site *site;             /* held: that of when it came */
     struct route *route;           /* of the site; NULL until it is found */
     struct backend_state *backend; /* counts it as one of its connections; or NULL */
-    struct duplex *client; /* its TLS, if it has that. NULL once the relay has it, or it is gone */
-    struct opening *opening; /* NULL once the relay has started */
+    struct opening *opening;       /* NULL once the relay has started */
     struct relay relay;
     struct session_counted counted;
     struct client_slot client_slot; /* counts it as one of its client's */
     struct route_slots *route_slot; /* ... and of its route's; or NULL */
-    enum ws_carrier carrier;
-    bool has_tls;                /* is to come with it ... */
-    bool is_secure;              /* ... and has shaken hands */
-    struct session_notes *notes; /* or NULL: nothing noted */
-    char peer_name[];            /* who is connected to us */
+    struct session_notes *notes;    /* or NULL: nothing noted */
+    enum ws_carrier carrier : 6;
+    bool has_tls : 1;   /* is to come with it ... */
+    bool is_secure : 1; /* ... and has shaken hands */
+    char peer_name[];   /* who is connected to us */
 };
 
 /* What not every session has. All of it may be NULL. */

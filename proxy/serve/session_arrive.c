@@ -11,7 +11,7 @@ static bool note_identity(struct session *s)
 {
     struct access_identity *identity = NULL;
 
-    if (access_log_identify(s->client, &identity) != 0)
+    if (access_log_identify(s->opening->client, &identity) != 0)
         return false;
     if (identity == NULL)
         return true;
@@ -45,16 +45,17 @@ bool session_secure(struct session *s, struct span early)
 {
     struct tls_duplex_options options = {
         .config = s->site->tls,
-        .linger_ms = s->host->service->stream.linger_ms,
+        .linger_ms = s->host->config->stream.linger_ms,
         .on_open = on_client_open,
         .on_answered = on_client_answered,
         .early = early,
     };
-    struct duplex *tls = tls_duplex_new(loop_scheduler(s->host->loop), s->client, &options);
+    struct duplex *tls =
+        tls_duplex_new(loop_scheduler(s->host->loop), s->opening->client, &options);
 
     if (tls == NULL)
         return false;
-    s->client = tls;
+    s->opening->client = tls;
     return true;
 }
 
@@ -64,14 +65,14 @@ bool session_secure(struct session *s, struct span early)
 static void on_header(struct session *s, struct span rest)
 {
     s->has_tls = site_has_tls(s->site, s->opening->at);
-    duplex_pause(s->client);
+    duplex_pause(s->opening->client);
     if (!session_note_client(s, &s->opening->from) ||
         !session_note_unique_id(s, &s->opening->from) || (s->has_tls && !session_secure(s, rest))) {
         session_refuse(s, 503, session_cause(CAUSE_NO_MEMORY, CAUSE_AT_PROXY), "out of memory");
         return;
     }
-    duplex_own(s->client, &session_client_events, s);
-    duplex_resume(s->client);
+    duplex_own(s->opening->client, &session_client_events, s);
+    duplex_resume(s->opening->client);
     if (!s->has_tls && rest.len > 0)
         session_client_events.on_data(s, rest);
 }

@@ -21,23 +21,22 @@ static void send_101(struct session *s)
     text_init(&t, buffer, sizeof(buffer));
     ws_handshake_accept(&s->opening->offer, &t);
     assert(!t.overflowed);
-    duplex_write(s->client, &(struct span){(uint8_t *)t.data, t.len}, 1);
+    duplex_write(s->opening->client, &(struct span){(uint8_t *)t.data, t.len}, 1);
 }
 
 /* Turns the client's stream, which has been sent 101, into a WebSocket. NULL when out of memory:
  * the stream is then aborted. */
 static struct duplex *upgrade(struct session *s)
 {
-    struct duplex *ws;
+    struct duplex *client = s->opening->client, *ws;
 
-    duplex_pause(s->client);
+    duplex_pause(client);
     send_101(s);
     session_count_opened(s);
-    ws = ws_duplex_new(loop_scheduler(s->host->loop), s->client, WS_SERVER, s->carrier,
+    ws = ws_duplex_new(loop_scheduler(s->host->loop), client, WS_SERVER, s->carrier,
                        &s->route->settings->ws, s->opening->early.bytes);
     if (ws == NULL)
-        duplex_abort(s->client, session_cause(CAUSE_NO_MEMORY, CAUSE_AT_PROXY));
-    s->client = NULL;
+        duplex_abort(client, session_cause(CAUSE_NO_MEMORY, CAUSE_AT_PROXY));
     session_free_opening(s);
     return ws;
 }
@@ -73,6 +72,11 @@ static void on_dial_failed(struct session *s, struct cause cause)
                        access_log_detail(cause, detail));
 }
 
+static const struct relay_handler relay_handler = {
+    .on_done = session_relay_done,
+    .on_first_end = session_limits_first_end,
+};
+
 static void on_dialled(void *owner, const struct backend_dial_result *result)
 {
     struct duplex *backend = result->backend;
@@ -89,7 +93,7 @@ static void on_dialled(void *owner, const struct backend_dial_result *result)
         on_dial_failed(s, cause);
         return;
     }
-    service_session_connected(&s->base, result->stream);
+    service_session_connected(s->host->service, &s->base, result->stream);
     if (observer->on_connected != NULL)
         observer->on_connected(observer->arg, s->carrier);
     window = s->opening->offer.window;
@@ -103,8 +107,7 @@ static void on_dialled(void *owner, const struct backend_dial_result *result)
     if (window > 0)
         ws_duplex_begin_with_windows(ws, window, WS_WINDOW);
     relay_start(&s->relay, loop_scheduler(s->host->loop), ws, backend, &s->route->settings->relay,
-                session_relay_done);
-    relay_watch_first_end(&s->relay, session_limits_first_end);
+                &relay_handler);
 }
 
 /* ---- connecting ---- */
@@ -115,7 +118,7 @@ static bool write_preface(struct session *s, uint8_t out[PROXY_HEADER_WRITE_MAX]
     struct opening *o = s->opening;
     unsigned version = s->route->settings->send_proxy;
     char host[ADDRESS_HOST_MAX + 1];
-    struct provenance_facts facts = {.tls = s->has_tls ? s->client : NULL};
+    struct provenance_facts facts = {.tls = s->has_tls ? s->opening->client : NULL};
 
     *len = 0;
     if (version == SEND_PROXY_NONE)
@@ -137,7 +140,7 @@ bool session_dial(struct session *s, const struct target *target)
 
     if (!write_preface(s, preface, &len))
         return false;
-    o->dial = backend_dial_start(s->host->loop, s->route, target, &s->host->service->stream,
+    o->dial = backend_dial_start(s->host->loop, s->route, target, &s->host->config->stream,
                                  s->counted.route, on_dialled, s);
     return o->dial != NULL && backend_dial_preface(o->dial, (struct span){preface, len});
 }

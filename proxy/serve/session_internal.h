@@ -18,6 +18,7 @@
 /* What is needed until the relay starts. */
 struct opening {
     struct session *session;
+    struct duplex *client; /* its TLS, if it has that */
     const struct listen_address *at;
     struct provenance from;
     struct ws_head *head;      /* NULL once judged */

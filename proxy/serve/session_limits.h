@@ -28,7 +28,7 @@ int session_limits_take_route(struct session *s);
 /* Undoes both, as far as they were done. */
 void session_limits_leave(struct session *s);
 
-/* For relay_watch_first_end: the relay of a session. If that is one half-closed connection too many
+/* For relay_handler: the relay of a session. If that is one half-closed connection too many
  * of its client, the one goes that has been without a byte longest, of the others in its loop; if
  * all the others are in other loops, it goes itself. */
 void session_limits_first_end(struct relay *r);

@@ -18,7 +18,7 @@ static bool keep_early(struct session *s, struct span in)
     if (!early_keep(early, in))
         return false;
     if (early_is_full(early))
-        duplex_pause(s->client);
+        duplex_pause(s->opening->client);
     return true;
 }
 
@@ -101,11 +101,11 @@ static bool take_route_slot(struct session *s)
 /* It has nothing to do with a backend: it is not logged, and what comes behind it is dropped. */
 static void show_page(struct session *s, const struct page *page)
 {
-    if (!page_write(page, s->opening->head, s->client)) {
+    if (!page_write(page, s->opening->head, s->opening->client)) {
         session_refuse(s, 503, session_cause(CAUSE_NO_MEMORY, CAUSE_AT_PROXY), "out of memory");
         return;
     }
-    duplex_close(s->client);
+    duplex_close(s->opening->client);
     session_free(s);
 }
 
@@ -116,7 +116,7 @@ static void on_request(struct session *s, struct span rest)
     struct gate_request request = {
         .head = o->head,
         .offer = &o->offer,
-        .client = s->has_tls ? s->client : NULL,
+        .client = s->has_tls ? s->opening->client : NULL,
         .from = &o->from.client,
     };
     struct gate_verdict verdict;
@@ -178,7 +178,7 @@ static void on_client_end(void *owner)
 {
     struct session *s = owner;
 
-    duplex_close(s->client);
+    duplex_close(s->opening->client);
     session_give_up(s, session_cause(CAUSE_CLOSED, CAUSE_AT_CLIENT));
 }
 

@@ -9,7 +9,6 @@
 
 struct worker {
     struct session_host host;
-    struct service *service; /* NULL before it listens */
     struct openings openings;
     struct client_slot admitted; /* of who has been let in, until its session has it */
     struct lag lag;

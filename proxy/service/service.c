@@ -169,7 +169,6 @@ static void add_session(struct service *s, uint64_t id, struct duplex *near,
     }
     *session = (struct service_session){
         .next = s->first,
-        .service = s,
         .id = id,
         .started_ms = loop_now_ms(s->loop),
     };
@@ -218,17 +217,16 @@ static void on_accept(void *owner, int fd, enum stream_kind kind)
 
 /* ---- what sessions tell ---- */
 
-void service_session_connected(struct service_session *session, struct duplex *far)
+void service_session_connected(struct service *s, struct service_session *session,
+                               struct duplex *far)
 {
     assert(!session->has_far);
     session->has_far = true;
-    stream_on_release(far, on_descriptor_released, session->service);
+    stream_on_release(far, on_descriptor_released, s);
 }
 
-void service_session_over(struct service_session *session)
+void service_session_over(struct service *s, struct service_session *session)
 {
-    struct service *s = session->service;
-
     for (struct service_walk *w = s->walks; w != NULL; w = w->next)
         if (w->at == session)
             w->at = session->next;

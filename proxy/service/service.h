@@ -15,10 +15,9 @@
 
 struct service;
 
-/* First or other member of a handler's session. The service fills it in. */
+/* First or other member of a handler's session, which knows its service. That fills it in. */
 struct service_session {
     struct service_session *next, *previous;
-    struct service *service;
     uint64_t id, started_ms;
     bool has_far; /* service_session_connected has been told */
 };
@@ -76,9 +75,10 @@ void service_announce(const struct service *s);
 const char *service_address(const struct service *s, unsigned index);
 
 /* A session has its far end: a stream. */
-void service_session_connected(struct service_session *session, struct duplex *far);
+void service_session_connected(struct service *s, struct service_session *session,
+                               struct duplex *far);
 /* A session is about to be freed. */
-void service_session_over(struct service_session *session);
+void service_session_over(struct service *s, struct service_session *session);
 
 /* Takes connections for drain_delay_ms more, if `is_delayed`, while service_is_ready says no. Then
  * stops accepting, and lets open connections end; after drain_timeout_ms they are aborted, and a

@@ -47,13 +47,15 @@ static struct access_entry entry_of(const struct session *s)
 
 static void session_free(struct session *s)
 {
-    service_session_over(&s->base);
+    service_session_over(s->tunnel->service, &s->base);
     free(s);
 }
 
 static void on_open(struct tunnel_link *link, const struct dialer_result *result)
 {
-    service_session_connected(&session_of(link)->base, result->stream);
+    struct session *s = session_of(link);
+
+    service_session_connected(s->tunnel->service, &s->base, result->stream);
 }
 
 static void on_failed(struct tunnel_link *link, const struct dialer_result *result)

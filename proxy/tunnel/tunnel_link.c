@@ -38,6 +38,8 @@ static void on_relay_done(struct relay *r, const struct relay_report *report)
     link->handler->on_done(link, report);
 }
 
+static const struct relay_handler relay_handler = {.on_done = on_relay_done};
+
 /* What came early is to the relay as if it came now: the local duplex is its source already. */
 static void replay(struct duplex *local, struct early *early)
 {
@@ -62,7 +64,7 @@ static void on_dialled(void *owner, const struct dialer_result *result)
     link->carrier = result->carrier;
     link->handler->on_open(link, result);
     relay_start(&link->relay, loop_scheduler(link->loop), local, result->ws,
-                &link->config->service->relay, on_relay_done);
+                &link->config->service->relay, &relay_handler);
     replay(local, &link->early);
 }
 

@@ -45,6 +45,7 @@ static void on_done(struct relay *r, const struct relay_report *report)
 
 void mute_set_up(struct mute_world *w)
 {
+    static const struct relay_handler handler = {.on_done = on_done};
     static const struct ws_duplex_config config = {.linger_ms = 5000, .close_timeout_ms = 5000};
 
     memset(w, 0, sizeof(*w));
@@ -56,7 +57,7 @@ void mute_set_up(struct mute_world *w)
         fputs("out of memory\n", stderr);
         exit(1);
     }
-    relay_start(&w->relay, &w->scheduler, ws, &w->backend.duplex, &w->limits, on_done);
+    relay_start(&w->relay, &w->scheduler, ws, &w->backend.duplex, &w->limits, &handler);
     scheduler_run_tasks(&w->scheduler);
 }
 

@@ -160,7 +160,7 @@ static void run_bytes(uint8_t choice, size_t piece, const uint8_t *bytes, size_t
         move(&scheduler, &wire);
         FUZZ_CHECK(us.breaks <= 1);
         FUZZ_CHECK(us.breaks == 1 ||
-                   container_of(us.duplex, struct tls_duplex, duplex)->held.size <= 65536);
+                   queue_size(&container_of(us.duplex, struct tls_duplex, duplex)->held) <= 65536);
     }
     if (peer.breaks == 0)
         duplex_finish(peer.duplex);

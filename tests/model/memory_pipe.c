@@ -23,7 +23,7 @@ static bool memory_write(struct duplex *d, const struct span *spans, size_t coun
         e->written += spans[i].len;
         memset(spans[i].data, 0xEE, spans[i].len); /* the bytes belong to the callee */
     }
-    if (e->out.size > e->capacity)
+    if (queue_size(&e->out) > e->capacity)
         e->is_full_told = true; /* until on_drain */
     return e->is_full_told;
 }
@@ -65,7 +65,7 @@ static void memory_close(struct duplex *d)
 
 static uint64_t memory_pending(const struct duplex *d)
 {
-    return container_of(d, const struct memory_end, duplex)->out.size;
+    return queue_size(&container_of(d, const struct memory_end, duplex)->out);
 }
 
 static const struct duplex_ops memory_ops = {memory_write,  memory_finish, memory_abort,
@@ -114,7 +114,7 @@ static bool deliver(struct memory_end *a, struct memory_end *b, size_t max)
         queue_drop(&a->out, n);
         b->duplex.events->on_data(b->duplex.owner, (struct span){copy, n});
     }
-    if (a->out.size == 0 && a->is_full_told && !memory_end_is_released(a)) {
+    if (queue_is_empty(&a->out) && a->is_full_told && !memory_end_is_released(a)) {
         a->is_full_told = false;
         a->duplex.events->on_drain(a->duplex.owner);
     }
@@ -131,7 +131,7 @@ bool memory_pipe_step(struct memory_pipe *p, int from, size_t max)
     }
     if (deliver(a, b, max))
         return true;
-    if (a->out.size > 0)
+    if (!queue_is_empty(&a->out))
         return false;
     if (a->is_finishing && !a->has_told_end) {
         if (b->is_paused && !memory_end_is_released(b))

@@ -52,6 +52,8 @@ static struct duplex *with_tls(struct world *w, int pipe, int end)
     return d;
 }
 
+static const struct relay_handler handler = {.on_done = on_done};
+
 static void world_init(struct world *w, const struct world_options *options)
 {
     memset(w, 0, sizeof *w);
@@ -66,7 +68,7 @@ static void world_init(struct world *w, const struct world_options *options)
     struct duplex *left = &w->pipe[0].end[1].duplex;
     struct duplex *right = with_tls(w, last, 0);
     if (options->kind == WORLD_RELAY) {
-        relay_start(&w->relay[0], &w->scheduler, left, right, &no_limits, on_done);
+        relay_start(&w->relay[0], &w->scheduler, left, right, &no_limits, &handler);
     } else {
         struct span none = {NULL, 0};
         struct duplex *client = ws_duplex_new(&w->scheduler, with_tls(w, 1, 0), WS_CLIENT,
@@ -79,8 +81,8 @@ static void world_init(struct world *w, const struct world_options *options)
             ws_duplex_begin_with_windows(client, 0, options->window);
             ws_duplex_begin_with_windows(server, options->window, options->window);
         }
-        relay_start(&w->relay[0], &w->scheduler, left, client, &no_limits, on_done);
-        relay_start(&w->relay[1], &w->scheduler, server, right, &no_limits, on_done);
+        relay_start(&w->relay[0], &w->scheduler, left, client, &no_limits, &handler);
+        relay_start(&w->relay[1], &w->scheduler, server, right, &no_limits, &handler);
     }
     model_app_init(&w->a, &w->pipe[0].end[0].duplex, 7, 99);
     model_app_init(&w->b, with_tls(w, last, 1), 99, 7);

@@ -290,7 +290,7 @@ static const char *check_safety(const struct world *w)
             continue;
         if (p->is_open != tls_duplex_is_open(p->duplex))
             return "open, and not told";
-        if (container_of(p->duplex, struct tls_duplex, duplex)->held.size > READ_MAX)
+        if (queue_size(&container_of(p->duplex, struct tls_duplex, duplex)->held) > READ_MAX)
             return "holds more than one read";
     }
     return NULL;

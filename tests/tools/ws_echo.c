@@ -83,6 +83,7 @@ static void peer_free(struct peer *p)
     if (p->next)
         p->next->link = p->link;
     ws_head_free(p->head);
+    ws_reader_clear(&p->reader);
     free(p);
 }
 

@@ -3,6 +3,7 @@
 #include "crypto.h"
 #include "queue.h"
 #include "ws_handshake.h"
+#include "ws_message.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -74,6 +75,30 @@ static void test_91_handshake_needs_no_more(void **state)
     ws_head_free(head);
 }
 
+/* A control frame in two reads is the one thing that the reader needs memory for. */
+static void test_91_control_frame_in_pieces(void **state)
+{
+    (void)state;
+    uint8_t frame[] = {0x89, 0x04, 'p', 'i', 'n', 'g'};
+    for (size_t split = 0; split <= sizeof(frame); split++) {
+        bool is_in_pieces = split > 2 && split < sizeof(frame);
+        struct ws_reader reader;
+        struct ws_event event;
+        struct span one = {frame, split}, two = {frame + split, sizeof(frame) - split};
+        fail_call(1);
+        ws_reader_init(&reader, WS_CLIENT, WS_PLAIN);
+        bool has_event = ws_reader_next(&reader, &one, &event);
+        assert_int_equal(calls, is_in_pieces ? 1 : 0);
+        assert_int_equal(has_event, is_in_pieces || split == sizeof(frame));
+        if (!has_event)
+            assert_true(ws_reader_next(&reader, &two, &event));
+        assert_int_equal(event.type, is_in_pieces ? WS_EVENT_ERROR : WS_EVENT_PING);
+        assert_int_equal(event.code, is_in_pieces ? 1011 : 0);
+        ws_reader_clear(&reader);
+    }
+    fail_call(0);
+}
+
 static void test_91_queue(void **state)
 {
     (void)state;
@@ -85,15 +110,13 @@ static void test_91_queue(void **state)
         size_t pushed = 0;
         fail_call(n);
         for (int i = 0; i < 60; i++) {
-            size_t before = q.size;
-            struct queue_chunk *tail = q.tail;
+            size_t before = queue_size(&q);
             int r = queue_push(&q, (struct span){bytes, sizeof(bytes)});
             if (r == 0) {
                 pushed += sizeof(bytes);
             } else {
                 assert_int_equal(r, -ENOMEM);
-                assert_int_equal(q.size, before);
-                assert_ptr_equal(q.tail, tail);
+                assert_int_equal(queue_size(&q), before);
                 failures++;
             }
         }
@@ -101,10 +124,10 @@ static void test_91_queue(void **state)
         size_t count = queue_peek(&q, spans, 128), held = 0;
         for (size_t i = 0; i < count; i++)
             held += spans[i].len;
-        assert_int_equal(q.size, pushed);
+        assert_int_equal(queue_size(&q), pushed);
         assert_int_equal(held, pushed);
         queue_drop(&q, pushed);
-        assert_null(q.head);
+        assert_true(queue_is_empty(&q));
     }
     fail_call(0);
     assert_in_range(failures, 15, 20);
@@ -124,6 +147,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_91_heads),
         cmocka_unit_test(test_91_handshake_needs_no_more),
+        cmocka_unit_test(test_91_control_frame_in_pieces),
         cmocka_unit_test(test_91_queue),
         cmocka_unit_test(test_91_sha256),
     };

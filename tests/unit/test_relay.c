@@ -23,6 +23,14 @@ struct bench {
 
 static struct bench bench;
 
+static int first_ends;
+
+static void on_first_end(struct relay *r)
+{
+    assert_ptr_equal(r, &bench.relay);
+    first_ends++;
+}
+
 static void on_done(struct relay *r, const struct relay_report *report)
 {
     assert_ptr_equal(r, &bench.relay);
@@ -36,8 +44,9 @@ static int setup_with(struct relay_limits limits)
     scheduler_init(&bench.scheduler, 5000);
     memory_pipe_init(&bench.client, 1000);
     memory_pipe_init(&bench.backend, 1000);
+    static const struct relay_handler handler = {on_done, on_first_end};
     relay_start(&bench.relay, &bench.scheduler, &bench.client.end[1].duplex,
-                &bench.backend.end[1].duplex, &bench.limits, on_done);
+                &bench.backend.end[1].duplex, &bench.limits, &handler);
     model_app_init(&bench.a, &bench.client.end[0].duplex, 1, 2);
     model_app_init(&bench.b, &bench.backend.end[0].duplex, 2, 1);
     return 0;
@@ -358,19 +367,10 @@ static void test_36_crossing_ends_close_once(void **state)
     assert_true(bench.a.has_seen_end && bench.b.has_seen_end);
 }
 
-static int first_ends;
-
-static void on_first_end(struct relay *r)
-{
-    assert_ptr_equal(r, &bench.relay);
-    first_ends++;
-}
-
 static void test_who_watches_is_told_of_the_first_end(void **state)
 {
     (void)state;
     first_ends = 0;
-    relay_watch_first_end(&bench.relay, on_first_end);
     model_app_send(&bench.b, 10);
     flow();
     assert_int_equal(first_ends, 0);

@@ -79,7 +79,7 @@ static void start(enum event event, void (*act)(struct side *s))
 static void read_all_at_once(void)
 {
     struct memory_end *from = &kit.wire.end[CLIENT], *to = &kit.wire.end[SERVER];
-    size_t len = from->out.size, used = 0;
+    size_t len = queue_size(&from->out), used = 0;
     uint8_t *all = malloc(len);
     struct span next;
     assert_non_null(all);

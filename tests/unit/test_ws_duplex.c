@@ -304,6 +304,7 @@ static void test_client_masks_all_spans_of_a_write_as_one_payload(void **state)
     ws_reader_init(&reader, WS_SERVER, WS_EXTENSION);
     assert_true(ws_reader_next(&reader, &in, &event));
     assert_memory_equal(event.payload.data, "one two three", 13);
+    ws_reader_clear(&reader);
 }
 
 /* ---- the end of the peer's side ---- */
@@ -695,7 +696,7 @@ static void test_windows_of_who_disregards_them_no_more_is_read(void **state)
     for (int i = 0; i < 10; i++)
         data_frame(100);
     wait_ms(1000); /* nothing else reads ahead, either */
-    assert_int_equal(lower.end[0].out.size, 10 * 106);
+    assert_int_equal(queue_size(&lower.end[0].out), 10 * 106);
     duplex_resume(ws);
     flow();
     assert_int_equal(near.bytes, 1101);
@@ -817,7 +818,7 @@ static void test_51_read_ahead_is_bounded(void **state)
     wait_ms(100);
     wait_ms(1000);
     assert_true(lower.end[1].is_paused);
-    uint64_t taken = 10 * (sizeof block + 8) - lower.end[0].out.size;
+    uint64_t taken = 10 * (sizeof block + 8) - queue_size(&lower.end[0].out);
     assert_true(taken >= WS_READ_AHEAD && taken < WS_READ_AHEAD + 2 * sizeof block);
     duplex_resume(ws);
     flow();
@@ -989,6 +990,32 @@ static void test_our_own_pause_is_not_counted_against_the_peer(void **state)
     assert_false(near.is_over);
 }
 
+/* Two timers at a time: neither goes for the other, and both are due if time has leapt. */
+static void test_62_a_pause_does_not_put_off_pings(void **state)
+{
+    (void)state;
+    open_with_pings();
+    wait_ms(24950);
+    duplex_pause(ws);
+    frame(0x82, "ab", 2);
+    flow();
+    wait_ms(50); /* the ping, in the middle of the pause before reading ahead */
+    expect_wire("89 00 ");
+    text_frame(0x89, "");
+    expect_wire("89 00 ");
+    wait_ms(50);
+    expect_wire("89 00 8a 00 ");
+    duplex_resume(ws);
+    flow();
+    expect_told("ab;");
+    duplex_pause(ws);
+    wait_ms(25000);
+    wait_ms(0);
+    expect_wire("89 00 8a 00 89 00 ");
+    text_frame(0x89, "x");
+    expect_wire("89 00 8a 00 89 00 8a 01 78 ");
+}
+
 /* ---- plain: protocol.md section 8 ---- */
 
 static void test_42_plain_close_is_the_end_of_the_peers_side(void **state)
@@ -1108,6 +1135,7 @@ int main(void)
         ws_test(test_62_an_unanswered_ping_is_a_break),
         ws_test(test_62_a_peer_held_up_by_its_own_sink_owes_no_pong),
         ws_test(test_our_own_pause_is_not_counted_against_the_peer),
+        ws_test(test_62_a_pause_does_not_put_off_pings),
         ws_test(test_42_plain_close_is_the_end_of_the_peers_side),
         ws_test(test_42_plain_close_of_another_kind_is_a_break),
         ws_test(test_42_plain_end_of_our_side_is_close_1000),

@@ -200,6 +200,26 @@ static void test_27_sequence(void **state)
     expect(WS_PLAIN, "02 01 61 88 02 03e8", "data 2 61 close 1000");
 }
 
+/* What it collects it has for as long as the frame is under way, and the event is not over. */
+static void test_26_memory_for_pieces_goes(void **state)
+{
+    (void)state;
+    uint8_t bytes[] = {0x88, 0x04, 0x03, 0xe8, 'o', 'k'};
+    struct ws_reader r;
+    struct ws_event e;
+    struct span in = {bytes, 3};
+    ws_reader_init(&r, WS_CLIENT, WS_PLAIN);
+    assert_false(ws_reader_next(&r, &in, &e));
+    assert_non_null(r.collected);
+    in = (struct span){bytes + 3, 3};
+    assert_true(ws_reader_next(&r, &in, &e));
+    assert_int_equal(e.type, WS_EVENT_CLOSE);
+    assert_memory_equal(e.payload.data, "ok", 2);
+    assert_false(ws_reader_next(&r, &in, &e));
+    assert_null(r.collected);
+    ws_reader_clear(&r);
+}
+
 /* Checklist 28: the reader keeps nothing but its own few bytes; 130,000 fragments say so. */
 static void test_28_endless_fragments(void **state)
 {
@@ -222,6 +242,7 @@ static void test_28_endless_fragments(void **state)
     assert_int_equal(told, 65000);
     assert_int_equal(pieces, 65000); /* empty fragments are no events */
     assert_false(ws_reader_is_between_messages(&r));
+    ws_reader_clear(&r);
 }
 
 static void test_29_text_is_utf8(void **state)
@@ -357,6 +378,7 @@ static void test_between_messages(void **state)
         while (ws_reader_next(&r, &in, &e))
             assert_int_equal(e.type == WS_EVENT_ERROR, false);
         assert_int_equal(ws_reader_is_between_messages(&r), is_between[n]);
+        ws_reader_clear(&r);
     }
 }
 
@@ -372,6 +394,7 @@ int main(void)
         cmocka_unit_test(test_24_lengths_must_be_minimal),
         cmocka_unit_test(test_25_unknown_opcodes),
         cmocka_unit_test(test_26_control_frames),
+        cmocka_unit_test(test_26_memory_for_pieces_goes),
         cmocka_unit_test(test_27_sequence),
         cmocka_unit_test(test_28_endless_fragments),
         cmocka_unit_test(test_29_text_is_utf8),

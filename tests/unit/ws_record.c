@@ -124,6 +124,7 @@ char *ws_record(enum ws_role role, enum ws_carrier carrier, struct span bytes, s
     for (size_t i = first; i < bytes.len; i += step)
         feed(&r, &reader, bytes.data + i, bytes.len - i < step ? bytes.len - i : step);
     insist(!r.is_open || !ws_reader_is_between_messages(&reader), "between messages inside one");
+    ws_reader_clear(&reader);
     /* the space that ends a word is not part of the text */
     while (r.len > 0 && r.text[r.len - 1] == ' ')
         r.text[--r.len] = '\0';

@@ -32,6 +32,14 @@ static void carry(uint64_t *counter, uint64_t *told, uint64_t now)
     *told = now;
 }
 
+static void carry_pauses(struct session *s, unsigned way, uint64_t now)
+{
+    struct session_counted *told = &s->counted;
+
+    counter_add(&told->route->pauses[way], now - told->pauses[way]);
+    told->pauses[way] = (uint32_t)now; /* as the relay counts them */
+}
+
 static void carry_half_closed(struct session *s, enum relay_side way, bool is_now)
 {
     struct session_counted *told = &s->counted;
@@ -59,7 +67,7 @@ void session_count_live(struct session *s)
         carry_half_close(s, v.first_end);
     for (unsigned way = 0; way < 2; way++) {
         carry(&c->bytes[way], &told->bytes[way], v.bytes[way]);
-        carry(&c->pauses[way], &told->pauses[way], v.pauses[way]);
+        carry_pauses(s, way, v.pauses[way]);
         carry(&c->buffered[way], &told->buffered[way], v.pending[way]);
         carry_half_closed(s, way, v.has_first_end && !v.has_ended[way]);
     }
@@ -80,7 +88,7 @@ void session_count_closed(struct session *s, const struct relay_report *report)
     }
     for (unsigned way = 0; way < 2; way++) {
         carry(&c->bytes[way], &told->bytes[way], report->bytes[way]);
-        carry(&c->pauses[way], &told->pauses[way], report->pauses[way]);
+        carry_pauses(s, way, report->pauses[way]);
         carry(&c->buffered[way], &told->buffered[way], 0);
         carry_half_closed(s, way, false);
         if (!report->is_complete[way])

@@ -11,7 +11,8 @@ struct session;
 
 struct session_counted {
     struct route_counts *route;
-    uint64_t bytes[2], pauses[2], buffered[2];
+    uint64_t bytes[2], buffered[2];
+    uint32_t pauses[2];
     bool has_half_close;
     bool is_half_closed[2]; /* by the direction that is open still */
 };

@@ -20,7 +20,7 @@ struct loop *worker_walk_where(const struct worker_walk *w)
 struct session *worker_walk_next(struct worker_walk *w)
 {
     if (!w->has_begun)
-        service_walk_begin(server_worker(w->server, w->index)->service, &w->walk);
+        service_walk_begin(server_worker(w->server, w->index)->host.service, &w->walk);
     w->has_begun = true;
     struct service_session *session = service_walk_next(&w->walk);
     return session == NULL ? NULL : container_of(session, struct session, base);
