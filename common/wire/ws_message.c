@@ -204,7 +204,7 @@ static bool tell_close(struct ws_reader *r, struct span payload, struct ws_event
 static bool collect(struct ws_reader *r, struct span piece)
 {
     if (r->collected == NULL)
-        r->collected = malloc(WS_CONTROL_MAX);
+        r->collected = calloc(1, WS_CONTROL_MAX);
     if (r->collected == NULL)
         return false;
     memcpy(r->collected + r->frame_read, piece.data, piece.len);
