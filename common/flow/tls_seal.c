@@ -1,5 +1,6 @@
 #include "tls_duplex_internal.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,11 +11,27 @@ _Thread_local struct tls_scratch *tls_scratch;
 static _Thread_local size_t sealed_len; /* in the scratch */
 static _Thread_local bool is_gathering;
 
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t key; /* exists for its destructor: a thread that ends gives its own back */
+static bool has_key;
+
+static void set_up(void)
+{
+    has_key = pthread_key_create(&key, free) == 0;
+}
+
 bool tls_scratch_prepare(void)
 {
-    if (tls_scratch == NULL)
-        tls_scratch = malloc(sizeof(*tls_scratch));
-    return tls_scratch != NULL;
+    if (tls_scratch != NULL)
+        return true;
+    struct tls_scratch *fresh = malloc(sizeof(*fresh));
+    if (fresh == NULL || pthread_once(&once, set_up) != 0 || !has_key ||
+        pthread_setspecific(key, fresh) != 0) {
+        free(fresh);
+        return false;
+    }
+    tls_scratch = fresh;
+    return true;
 }
 
 static void pass_on(struct tls_duplex *t, uint8_t *data, size_t len)

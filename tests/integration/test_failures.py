@@ -99,6 +99,7 @@ def limited(rig: Rig, limit: int) -> tuple[Proxy, Backend]:
     return rig.proxy(backend, "--max-connections", str(limit)), backend
 
 
+@one_worker
 @over_ws
 def test_59_above_the_limit(rig: Rig) -> None:
     proxy, _ = limited(rig, 2)
@@ -143,6 +144,7 @@ def test_59_slots_return_after_abnormal_ends(rig: Rig, how: str) -> None:
         proxy.wait_idle()
 
 
+@one_worker
 def test_59_slots_return_from_those_who_never_got_one(rig: Rig, unused_tcp_address: str) -> None:
     """Failed backends, bad requests and vanished clients all give their slot back."""
     proxy = rig.proxy(unused_tcp_address, "--max-connections", "1")
@@ -158,6 +160,7 @@ def test_59_slots_return_from_those_who_never_got_one(rig: Rig, unused_tcp_addre
         proxy.wait_idle()
 
 
+@one_worker
 @over_ws
 def test_59_many_above_the_limit_are_answered_or_wait(rig: Rig) -> None:
     """More than the proxy cares to tell at once: the rest waits in the kernel, nobody is lost."""

@@ -145,7 +145,7 @@ static void test_91_every_allocation_fails_once(void **state)
         loop_free(s.l);
         failures += has_failed;
     }
-    /* loop, read buffer, listener, dial, resolver, attempt, two streams, outbox, queue */
+    /* loop, read buffer, listener, dial, resolver, two streams, outbox */
     assert_true(failures >= 8);
 }
 
