@@ -35,7 +35,7 @@ struct option_origin {
 
 struct settings {
     _Atomic unsigned references; /* options_new */
-    int argc;            /* what it was read from: the arguments behind the subcommand */
+    int argc;                    /* what it was read from: the arguments behind the subcommand */
     char **argv;
     const char *config_file; /* NULL: none */
     bool prints_config;

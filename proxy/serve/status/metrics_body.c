@@ -62,7 +62,7 @@ struct status_body *metrics_body_new(struct server *server,
 {
     static const struct status_body_ops ops = {next, where, metrics_body_free};
     unsigned worker_count = server_worker_count(server);
-    struct metrics_body *b = calloc(1, sizeof(*b) + worker_count * sizeof(b->blocks[0]));
+    struct metrics_body *b = calloc(1, sizeof(*b) + worker_count * sizeof(void *));
 
     if (b == NULL)
         return NULL;
