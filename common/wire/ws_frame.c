@@ -74,13 +74,17 @@ void ws_frame_mask_to(uint8_t *out, const uint8_t *in, size_t len, const uint8_t
     memcpy(&mask, turned, sizeof(mask));
 
     /* memcpy: no alignment is promised, and none is needed. The wide step is in the vector form of
-     * gcc and clang: at -O2 gcc 12 makes scalar code of a loop, half as fast */
+     * gcc and clang, two registers of those that every x86-64 and ARMv8 has: of a loop over words
+     * gcc 12 makes scalar code at -O2, and a wider vector it keeps in memory; both half as fast. */
     size_t i = 0;
-    uint64_t wide __attribute__((vector_size(64)));
-    for (; len - i >= sizeof(wide); i += sizeof(wide)) {
-        memcpy(&wide, in + i, sizeof(wide));
-        wide ^= mask;
-        memcpy(out + i, &wide, sizeof(wide));
+    uint64_t first __attribute__((vector_size(16))), second __attribute__((vector_size(16)));
+    for (; len - i >= sizeof(first) + sizeof(second); i += sizeof(first) + sizeof(second)) {
+        memcpy(&first, in + i, sizeof(first));
+        memcpy(&second, in + i + sizeof(first), sizeof(second));
+        first ^= mask;
+        second ^= mask;
+        memcpy(out + i, &first, sizeof(first));
+        memcpy(out + i + sizeof(first), &second, sizeof(second));
     }
     for (; len - i >= sizeof(mask); i += sizeof(mask)) {
         uint64_t word;
