@@ -5,30 +5,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A chunk is this large with its header, or as large as one push needs. */
+/* A chunk is this large with its header, however much is pushed: of chunks of many sizes, with
+ * small and lasting blocks in between, holes stay behind that nothing fits into. */
 #define CHUNK_SIZE 16384
 
 struct queue_chunk {
     struct queue_chunk *next;
-    size_t begin, end, capacity; /* bytes [begin, end) of data are held */
+    size_t begin, end; /* bytes [begin, end) of data are held */
     /* of the whole queue: kept in its first chunk only */
     struct queue_chunk *last;
     size_t size;
     uint8_t data[];
 };
 
+#define CHUNK_CAPACITY (CHUNK_SIZE - sizeof(struct queue_chunk))
+
 void queue_init(struct queue *q)
 {
     *q = (struct queue){0};
-}
-
-void queue_clear(struct queue *q)
-{
-    while (q->first != NULL) {
-        struct queue_chunk *next = q->first->next;
-        free(q->first);
-        q->first = next;
-    }
 }
 
 size_t queue_size(const struct queue *q)
@@ -36,22 +30,19 @@ size_t queue_size(const struct queue *q)
     return q->first != NULL ? q->first->size : 0;
 }
 
-static struct queue_chunk *chunk_new(size_t at_least)
+static void free_chunks(struct queue_chunk *c)
 {
-    size_t capacity = CHUNK_SIZE - sizeof(struct queue_chunk);
-    if (capacity < at_least)
-        capacity = at_least;
-    if (capacity > SIZE_MAX - sizeof(struct queue_chunk))
-        return NULL;
-    struct queue_chunk *c = malloc(sizeof(*c) + capacity);
-    if (c == NULL)
-        return NULL;
-    c->next = NULL;
-    c->begin = c->end = 0;
-    c->capacity = capacity;
-    c->last = c;
-    c->size = 0;
-    return c;
+    while (c != NULL) {
+        struct queue_chunk *next = c->next;
+        free(c);
+        c = next;
+    }
+}
+
+void queue_clear(struct queue *q)
+{
+    free_chunks(q->first);
+    q->first = NULL;
 }
 
 static void chunk_fill(struct queue_chunk *c, const uint8_t *data, size_t len)
@@ -60,30 +51,50 @@ static void chunk_fill(struct queue_chunk *c, const uint8_t *data, size_t len)
     c->end += len;
 }
 
+/* As many as it takes, of which the first knows the last. NULL when out of memory. */
+static struct queue_chunk *make_chunks(const uint8_t *data, size_t len)
+{
+    struct queue_chunk *first = NULL, **link = &first, *last = NULL;
+    assert(len > 0);
+    while (len > 0) {
+        size_t fill = len < CHUNK_CAPACITY ? len : CHUNK_CAPACITY;
+        last = *link = malloc(CHUNK_SIZE);
+        if (last == NULL) {
+            free_chunks(first);
+            return NULL;
+        }
+        last->next = NULL;
+        last->begin = last->end = last->size = 0;
+        chunk_fill(last, data, fill);
+        data += fill;
+        len -= fill;
+        link = &last->next;
+    }
+    first->last = last;
+    return first;
+}
+
 int queue_push(struct queue *q, struct span bytes)
 {
     if (bytes.len == 0)
         return 0;
     struct queue_chunk *last = q->first != NULL ? q->first->last : NULL;
-    size_t room = last != NULL ? last->capacity - last->end : 0;
+    size_t room = last != NULL ? CHUNK_CAPACITY - last->end : 0;
     size_t fill = bytes.len < room ? bytes.len : room;
-    size_t rest = bytes.len - fill;
     struct queue_chunk *added = NULL;
-    if (rest > 0) {
+    if (fill < bytes.len) {
         /* before anything is touched, so that a failure changes nothing */
-        added = chunk_new(rest);
+        added = make_chunks(bytes.data + fill, bytes.len - fill);
         if (added == NULL)
             return -ENOMEM;
-        chunk_fill(added, bytes.data + fill, rest);
     }
     if (fill > 0)
         chunk_fill(last, bytes.data, fill);
-    if (added != NULL) {
-        if (last != NULL)
-            last->next = added;
-        else
-            q->first = added;
-        q->first->last = added;
+    if (added != NULL && last != NULL) {
+        last->next = added;
+        q->first->last = added->last;
+    } else if (added != NULL) {
+        q->first = added;
     }
     q->first->size += bytes.len;
     return 0;
