@@ -15,7 +15,7 @@ from rig import Rig, one_worker, over_both, over_ws
 from support import MIB, PATIENCE, cpu_seconds, default_binary, open_files, payload, sha256
 from wsclient import CARRIERS, HALF_CLOSE_CARRIERS, request
 
-pytestmark = over_both
+pytestmark = [over_both, one_worker]
 
 UP, DOWN = payload(2 * MIB, 70), payload(3 * MIB, 71)
 CALLS = "read,readv,recvfrom,recvmsg,write,writev,sendto,sendmsg"
@@ -59,7 +59,6 @@ def test_58_accept_fails_three_times(rig: Rig, error: str) -> None:
     assert injection.count() == 3
 
 
-@one_worker
 @over_ws
 @pytest.mark.parametrize("error", ["ECONNABORTED", "EPROTO", "EINTR"])
 def test_58_accept_meets_lost_connections(rig: Rig, error: str) -> None:
@@ -76,7 +75,6 @@ def test_58_accept_meets_lost_connections(rig: Rig, error: str) -> None:
     assert not proxy.find("cannot accept")
 
 
-@one_worker
 @over_ws
 @pytest.mark.parametrize("carrier", CARRIERS)
 @pytest.mark.parametrize("error", ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"])
