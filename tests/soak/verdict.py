@@ -69,7 +69,7 @@ def judge_flat(v: Verdict, before: Sample, quiet: list[Sample], has_memory: bool
     most = before.deadlines + DEADLINES_EACH * first.active
     seen = [sample.deadlines for sample in quiet]
     v.check(max(seen) <= most, f"deadlines at the quiet points: {min(seen)} to {max(seen)}, at most {most}")
-    counted = quiet[POINTS_TO_WARM_UP:]
+    counted = quiet[max(POINTS_TO_WARM_UP, len(quiet) // 3) :]  # the heap finds its size first
     if not has_memory or len(counted) < 3:
         return
     cpu = sorted(sample.idle_cpu for sample in counted)
