@@ -1,5 +1,6 @@
 #include "serve.h"
 
+#include "../service/fd_limit.h"
 #include "../service/notify.h"
 #include "cores.h"
 #include "log.h"
@@ -126,7 +127,8 @@ int serve_run(struct settings *settings)
     if (settings->server.status.host[0] != '\0')
         settings->service.also_descriptors = STATUS_DESCRIPTORS;
     if (settings->service.workers == 0)
-        settings->service.workers = cores_available();
+        settings->service.workers =
+            fd_limit_workers(cores_available(), settings->service.listen.count);
     int status = service_run(&program, &s, &settings->service);
 
     return s.is_misconfigured ? EX_CONFIG : status;

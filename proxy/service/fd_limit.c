@@ -13,6 +13,24 @@
 #define SPARE_LEAST 16
 #define SPARE_MOST  64
 
+/* A loop of libuv's has four of its own. */
+#define LOOP_DESCRIPTORS 4
+
+uint64_t fd_limit_of_worker(uint64_t listeners)
+{
+    return LOOP_DESCRIPTORS + listeners;
+}
+
+uint64_t fd_limit_workers(uint64_t wanted, uint64_t listeners)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return 1;
+    uint64_t most = limit.rlim_max / 4 / fd_limit_of_worker(listeners);
+    return most == 0 ? 1 : wanted < most ? wanted : most;
+}
+
 static uint64_t raise_limit(void)
 {
     struct rlimit limit;

@@ -11,4 +11,11 @@
  * connection. */
 int fd_limit_prepare(uint64_t *max_connections, uint64_t also, char *problem, size_t problem_size);
 
+/* The descriptors of a further worker that has so many listeners: those of its loop among them. */
+uint64_t fd_limit_of_worker(uint64_t listeners);
+
+/* How many workers there may be, `wanted` or less but one at least, so that all of them together
+ * have no more than a quarter of the descriptors. */
+uint64_t fd_limit_workers(uint64_t wanted, uint64_t listeners);
+
 #endif

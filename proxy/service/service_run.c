@@ -84,15 +84,12 @@ static int run(const struct service_program *program, void *arg, struct loop *lo
     return EX_OK;
 }
 
-/* A loop of libuv's has four of its own. */
-#define LOOP_DESCRIPTORS 4
-
 /* Those of further workers: their loops, and what they listen on. */
 static uint64_t also_descriptors(const struct service_config *config)
 {
     uint64_t others = config->workers > 1 ? config->workers - 1 : 0;
 
-    return config->also_descriptors + others * (LOOP_DESCRIPTORS + config->listen.count);
+    return config->also_descriptors + others * fd_limit_of_worker(config->listen.count);
 }
 
 int service_run(const struct service_program *program, void *arg, struct service_config *config)

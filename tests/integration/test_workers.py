@@ -327,3 +327,13 @@ def test_one_a_core_by_default(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Non
         chosen = ",".join(map(str, sorted(os.sched_getaffinity(0))[:cores]))
         pid = rig.proxy(rig.backend(), prefix=("taskset", "-c", chosen)).pid
         wait_until(lambda pid=pid, cores=cores: threads(pid) - cores in (0, others), f"{cores} threads")
+
+
+def test_fewer_where_descriptors_are_few(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default they take a quarter of them at most: it starts all the same."""
+    monkeypatch.delenv("TIDEGATE_WORKERS", raising=False)
+    proxy = rig.proxy(rig.backend("tcp", echo), prefix=("prlimit", "--nofile=36:36"))
+    assert sum(name == "anon_inode:[eventpoll]" for name in proxy.idle_files) == 1
+    client = rig.client(proxy)
+    client.send(b"hello")
+    client.read_data(5)
