@@ -63,7 +63,7 @@ def test_what_grows_is_found() -> None:
         return [what.split()[0].rstrip(":") for good, what in v.checks if not good]
 
     assert judge() == []
-    for name, step in (("descriptors", 1), ("threads", 1), ("deadlines", 3), ("anonymous", 20_000)):
+    for name, step in (("descriptors", 1), ("threads", 1), ("deadlines", 3), ("anonymous", 25_000)):
         assert judge(**{name: step}) == ["memory" if name == "anonymous" else name]
     assert judge(anonymous=10_000) == []
 
