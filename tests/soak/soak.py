@@ -152,6 +152,8 @@ class Soak:
         config.write_text(CONFIG.format(**where))
         command = [self.o.binary, "serve", "--config", str(config), "--log-format", "json"]
         command += ["--status", "127.0.0.1:0", "--drain-delay", "0", *self.flags]
+        # Those that stay may be without a byte for all of it: by default the proxy ends them after an hour.
+        command += ["--half-closed-timeout", f"{2 * self.o.seconds + 3600:.0f}s"]
         if self.o.workers and has_flag(self.o.binary, "--workers"):
             command += ["--workers", str(self.o.workers)]
         return Proxy(command)
