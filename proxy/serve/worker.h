@@ -23,9 +23,9 @@ struct worker {
 
 extern const struct service_handler worker_handler; /* its owners are workers */
 
-/* What is in `host` is copied: of those members that are a worker's own, the loop and the counters
- * that it has in it. Of `max_handshakes` there may be so many under way in all workers together.
- * 0, or -ENOMEM; worker_clear may follow either. */
+/* `host` has what all workers have in common, and is copied; the loop, the site, openings and
+ * counters are set here. `max_handshakes` is for all workers together: this one has its part. 0, or
+ * -ENOMEM; worker_clear may follow either. */
 int worker_init(struct worker *w, const struct session_host *host, struct loop *l,
                 uint64_t max_handshakes, unsigned worker_count);
 

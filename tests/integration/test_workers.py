@@ -313,11 +313,10 @@ def test_the_watchdog_is_for_all_workers(rig: Rig) -> None:
 # ---- how many ----
 
 
-@pytest.mark.parametrize(("value", "why"), [("0", "at least 1"), ("two", "number"), ("-1", "number")])
-def test_workers_that_cannot_be(value: str, why: str) -> None:
-    with pytest.raises(AssertionError, match="--workers"):
+@pytest.mark.parametrize("value", ["0", "two", "-1"])
+def test_workers_that_cannot_be(value: str) -> None:
+    with pytest.raises(AssertionError, match=f'--workers: "{value}": must be a whole number from 1 '):
         Proxy("127.0.0.1:9", "--workers", value)
-    assert why
 
 
 def test_one_a_core_by_default(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
