@@ -459,30 +459,46 @@ static struct service *service_new(struct loop *l, const struct service_config *
     return s;
 }
 
+/* The addresses of the configuration; beside those of `leader`, if that is not NULL. */
+static int open_entrances(struct service *s, const struct service *leader, char *problem,
+                          size_t problem_size)
+{
+    const struct listen_list *listen = &s->config->listen;
+    struct listener_options options = {.shares_port = s->config->workers > 1};
+
+    for (unsigned i = 0; i < listen->count; i++) {
+        struct entrance *e = &s->entrances[i];
+        int status;
+        e->service = s;
+        e->at = &listen->items[i];
+        if (leader == NULL)
+            status = listener_open(s->loop, &e->at->address, &options, on_accept, e, &e->listener,
+                                   problem, problem_size);
+        else
+            status = listener_open_beside(leader->entrances[i].listener, s->loop, e, &e->listener,
+                                          problem, problem_size);
+        if (status < 0)
+            return status;
+        s->entrance_count++;
+    }
+    return 0;
+}
+
 int service_open(struct loop *l, const struct service_config *config,
                  const struct service_handler *handler, void *owner, const char *far_name,
                  struct service **out, char *problem, size_t problem_size)
 {
-    struct listener_options options = {.shares_port = config->workers > 1};
     struct service *s = service_new(l, config, handler, owner, problem, problem_size);
 
     if (s == NULL)
         return -ENOMEM;
     s->far_name = far_name;
-    for (unsigned i = 0; i < config->listen.count; i++) {
-        s->entrances[i].service = s;
-        s->entrances[i].at = &config->listen.items[i];
-        int status =
-            listener_open(l, &s->entrances[i].at->address, &options, on_accept, &s->entrances[i],
-                          &s->entrances[i].listener, problem, problem_size);
-        if (status < 0) {
-            service_free(s);
-            return status;
-        }
-        s->entrance_count++;
-    }
-    *out = s;
-    return 0;
+    int status = open_entrances(s, NULL, problem, problem_size);
+    if (status < 0)
+        service_free(s);
+    else
+        *out = s;
+    return status;
 }
 
 void service_announce(const struct service *s)
@@ -500,19 +516,12 @@ int service_open_beside(const struct service *leader, struct loop *l, void *owne
     if (s == NULL)
         return -ENOMEM;
     s->slots = leader->slots;
-    for (unsigned i = 0; i < leader->entrance_count; i++) {
-        s->entrances[i].service = s;
-        s->entrances[i].at = leader->entrances[i].at;
-        int status = listener_open_beside(leader->entrances[i].listener, l, &s->entrances[i],
-                                          &s->entrances[i].listener, problem, problem_size);
-        if (status < 0) {
-            service_free(s);
-            return status;
-        }
-        s->entrance_count++;
-    }
-    *out = s;
-    return 0;
+    int status = open_entrances(s, leader, problem, problem_size);
+    if (status < 0)
+        service_free(s);
+    else
+        *out = s;
+    return status;
 }
 
 static void on_crew_drained(void *arg)
