@@ -111,12 +111,9 @@ bool scheduler_next(const struct scheduler *s, uint64_t *at_ms)
     return true;
 }
 
-void scheduler_advance(struct scheduler *s, uint64_t now_ms)
+void scheduler_fire(struct scheduler *s, uint64_t until_ms)
 {
-    if (now_ms > s->now_ms)
-        s->now_ms = now_ms;
     /* What is set anew while firing waits for the next call, or a zero delay would never let go. */
-    uint64_t until_ms = s->now_ms;
     struct deadline *due = NULL, **end = &due;
     while (s->root != NULL && s->root->at_ms <= until_ms) {
         struct deadline *d = s->root;
@@ -139,6 +136,12 @@ void scheduler_advance(struct scheduler *s, uint64_t now_ms)
         s->armed--;
         d->fire(d);
     }
+}
+
+void scheduler_advance(struct scheduler *s, uint64_t now_ms)
+{
+    scheduler_set_now(s, now_ms);
+    scheduler_fire(s, s->now_ms);
 }
 
 void task_init(struct task *t, void (*run)(struct task *t))

@@ -21,7 +21,7 @@ struct task_list {
 };
 
 struct scheduler {
-    uint64_t now_ms; /* monotonic; as of the last scheduler_advance */
+    uint64_t now_ms; /* monotonic */
     struct deadline *root;
     size_t armed; /* deadlines that are set, for who watches */
     struct task_list tasks, costly;
@@ -41,7 +41,17 @@ struct task {
 
 void scheduler_init(struct scheduler *s, uint64_t now_ms);
 
-/* Moves time to `now_ms` (never back) and fires all that is due, earliest first. */
+/* Moves time to `now_ms` (never back), and fires nothing. */
+static inline void scheduler_set_now(struct scheduler *s, uint64_t now_ms)
+{
+    if (now_ms > s->now_ms)
+        s->now_ms = now_ms;
+}
+
+/* Fires all that was due at `until_ms`, earliest first. */
+void scheduler_fire(struct scheduler *s, uint64_t until_ms);
+
+/* Both. */
 void scheduler_advance(struct scheduler *s, uint64_t now_ms);
 
 /* The time of the earliest deadline; false if there is none. */

@@ -20,11 +20,11 @@ static bool loop_has_work(const struct loop *l)
            scheduler_has_tasks(&l->scheduler);
 }
 
+/* It has woken the loop up: on_prepare sees to what is due. */
 static void on_timer(uv_timer_t *timer)
 {
     struct loop *l = timer->data;
     l->is_armed = false;
-    scheduler_advance(&l->scheduler, uv_now(&l->uv));
 }
 
 static void on_awake(uv_idle_t *idle)
@@ -32,12 +32,15 @@ static void on_awake(uv_idle_t *idle)
     (void)idle;
 }
 
-/* Runs before the loop sleeps: what this turn deferred, then the alarm for the next deadline. */
+/* Runs before the loop sleeps: deadlines, what this turn deferred, then the alarm for the next
+ * deadline. One fires when the sockets have been looked at behind its time: who was held up, with
+ * the answer that it waits for in a socket, must not find that none came. */
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct loop *l = prepare->data;
     l->turn++;
-    scheduler_advance(&l->scheduler, uv_now(&l->uv));
+    loop_touch(l);
+    scheduler_fire(&l->scheduler, l->looked_ms);
     scheduler_run_tasks(&l->scheduler);
     if (scheduler_has_tasks(&l->scheduler))
         uv_idle_start(&l->awake, on_awake);
@@ -45,13 +48,13 @@ static void on_prepare(uv_prepare_t *prepare)
         uv_idle_stop(&l->awake);
 
     uint64_t at_ms;
+    l->looked_ms = uv_now(&l->uv);
     if (!scheduler_next(&l->scheduler, &at_ms)) {
         if (l->is_armed)
             uv_timer_stop(&l->timer);
         l->is_armed = false;
     } else if (!l->is_armed || at_ms != l->armed_ms) {
-        uint64_t now_ms = uv_now(&l->uv);
-        uv_timer_start(&l->timer, on_timer, at_ms > now_ms ? at_ms - now_ms : 0, 0);
+        uv_timer_start(&l->timer, on_timer, at_ms > l->looked_ms ? at_ms - l->looked_ms : 0, 0);
         l->armed_ms = at_ms;
         l->is_armed = true;
     }

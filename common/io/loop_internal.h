@@ -25,7 +25,8 @@ struct loop {
     uv_timer_t timer; /* for the scheduler's earliest deadline */
     uv_idle_t awake;  /* active while tasks are left for the next turn: the loop does not sleep */
     struct scheduler scheduler;
-    uint64_t armed_ms; /* what the timer is set to */
+    uint64_t looked_ms; /* what had come by then has been read */
+    uint64_t armed_ms;  /* what the timer is set to */
     bool is_armed;
     bool is_stopping;
     bool is_ending;        /* in loop_free */
@@ -46,9 +47,7 @@ struct loop {
  * deadlines that the callback sets must count from there. */
 static inline void loop_touch(struct loop *l)
 {
-    uint64_t now_ms = uv_now(&l->uv);
-    if (now_ms > l->scheduler.now_ms)
-        l->scheduler.now_ms = now_ms;
+    scheduler_set_now(&l->scheduler, uv_now(&l->uv));
 }
 
 void loop_add_item(struct loop *l, struct loop_item *item, void (*end)(struct loop_item *item));

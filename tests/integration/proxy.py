@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from support import PATIENCE, default_binary, open_files, wait_until
@@ -126,6 +128,18 @@ class Program:
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
         self._is_told = self._is_told or number in (signal.SIGTERM, signal.SIGINT)
         self.process.send_signal(number)
+
+    @contextlib.contextmanager
+    def held_up(self) -> Iterator[None]:
+        """As if it, or its machine, had no time: what comes meanwhile it finds all at once."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            tasks = Path(f"/proc/{self.pid}/task").glob("*/stat")
+            states = [stat.read_text for stat in tasks]
+            wait_until(lambda: all(read().rsplit(") ", 1)[1][0] == "T" for read in states), "stopped")
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def wait_exit(self, timeout: float = PATIENCE) -> int:
         try:

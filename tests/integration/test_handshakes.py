@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 import ssl
 import struct
-from pathlib import Path
 
 import pytest
 from backend import echo
@@ -40,13 +38,6 @@ def receive_stamped(sock: socket.socket) -> int | None:
     return int(seconds * 1_000_000_000 + nanoseconds)
 
 
-def stop(proxy: Proxy) -> None:
-    """As if it were busy: what comes meanwhile it finds all at once."""
-    proxy.process.send_signal(signal.SIGSTOP)
-    stat = Path(f"/proc/{proxy.pid}/stat")
-    wait_until(lambda: stat.read_text().rsplit(") ", 1)[1].startswith("T"), "stopped")
-
-
 @one_worker
 @over_wss
 def test_57_many_handshakes_do_not_keep_an_open_connection_waiting(rig: Rig) -> None:
@@ -64,11 +55,10 @@ def test_57_many_handshakes_do_not_keep_an_open_connection_waiting(rig: Rig) -> 
     while receive_stamped(raw) is None:
         client.raw(frame(PING, b"again"))
     hello = client_hello()
-    stop(proxy)
-    for sock in strangers:
-        sock.sendall(hello)
-    client.raw(frame(PING, b"are you there"))
-    proxy.process.send_signal(signal.SIGCONT)
+    with proxy.held_up():
+        for sock in strangers:
+            sock.sendall(hello)
+        client.raw(frame(PING, b"are you there"))
     pong = receive_stamped(raw) or 0
     answers = [receive_stamped(sock) or 0 for sock in strangers]
     assert sum(answer < pong for answer in answers) <= 2
@@ -181,13 +171,12 @@ def test_57_a_crowd_that_leaves_at_any_moment(rig: Rig) -> None:
     proxy = start(rig, 20)
     hello = client_hello() if rig.is_secure else b"GET / HTTP/1.1\r\nHost: a\r\n"
     for _ in range(5):
-        stop(proxy)
-        crowd = [dial(proxy.address) for _ in range(40)]
-        for i, sock in enumerate(crowd):
-            sock.sendall(hello)
-            if i % 3 == 0:
-                reset(sock)
-        proxy.process.send_signal(signal.SIGCONT)
+        with proxy.held_up():
+            crowd = [dial(proxy.address) for _ in range(40)]
+            for i, sock in enumerate(crowd):
+                sock.sendall(hello)
+                if i % 3 == 0:
+                    reset(sock)
         for i, sock in enumerate(crowd):
             if i % 3 != 0:
                 sock.close()

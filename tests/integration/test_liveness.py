@@ -88,7 +88,7 @@ def test_62_pong_delayed_behind_data(rig: Rig, carrier: str) -> None:
     """A client whose pong waits behind megabytes that we do not read is alive: the backend is slow."""
     data = payload(10 * MIB, 6) * 6
     raw = frame(2, data)  # takes a while: before there are pings to answer
-    proxy, client, connection = start(rig, carrier, *PINGS, rcvbuf=65536)
+    proxy, client, connection = start(rig, carrier, *ANSWERED, rcvbuf=65536)
     sent = 0
     client.sock.settimeout(0.3)
     try:
@@ -97,7 +97,7 @@ def test_62_pong_delayed_behind_data(rig: Rig, carrier: str) -> None:
     except TimeoutError:
         pass
     assert 0 < sent < len(raw)
-    time.sleep(1.5)  # the subject of the test: several ping timeouts
+    time.sleep(2.5)  # the subject of the test: more than two ping timeouts
     assert not proxy.find("closed")
     client.sock.settimeout(20)
     connection.read_in_background()
@@ -111,14 +111,45 @@ def test_62_pong_delayed_behind_data(rig: Rig, carrier: str) -> None:
 @over_ws
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_62_client_busy_with_what_we_sent_is_not_killed(rig: Rig, carrier: str) -> None:
-    """It does not read for several ping timeouts, with megabytes on their way to it."""
-    proxy, client, connection = start(rig, carrier, *PINGS)
+    """It does not read for more than two ping timeouts, with megabytes on their way to it."""
+    proxy, client, connection = start(rig, carrier, *ANSWERED)
     data = payload(10 * MIB, 6) * 2
     connection.send_in_background(data, then=connection.finish)
-    time.sleep(1.5)  # the subject of the test
+    time.sleep(2.5)  # the subject of the test
     assert not proxy.find("closed")
     client.read_until("fin" if carrier != "plain" else "close")
     assert (client.received.count, client.received.digest) == (len(data), sha256(data))
+
+
+@pytest.mark.parametrize("carrier", HALF_CLOSE_CARRIERS)
+def test_62_pong_that_came_while_we_were_held_up(rig: Rig, carrier: str) -> None:
+    """It lies in our socket when its time is over, and is read before the client is called dead."""
+    proxy, client, connection = start(rig, carrier, *ANSWERED)
+    client.answers_ping = False
+    ping = client.expect("ping")
+    with proxy.held_up():
+        client.raw(frame(PONG, ping.data))
+        time.sleep(1.5)  # the subject of the test
+    client.answers_ping = True
+    for _ in range(3):
+        client.expect("ping")
+    client.fin()
+    assert connection.wait_end() == "eof"
+
+
+@over_ws
+def test_41_bytes_that_came_while_we_were_held_up(rig: Rig) -> None:
+    """They lie in our sockets when the idle timeouts are over: nobody was idle."""
+    backend = rig.backend("tcp", echo)
+    proxy = rig.proxy(backend, "--idle-timeout", "1s")
+    clients = [rig.client(proxy, carrier) for carrier in CARRIERS]
+    with proxy.held_up():
+        for client in clients:
+            client.send(b"here")
+        time.sleep(1.5)  # the subject of the test
+    for client in clients:
+        client.read_data(4)
+    assert not proxy.find("closed")
 
 
 @over_wss

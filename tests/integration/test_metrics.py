@@ -449,9 +449,8 @@ def test_lag_of_the_loop(rig: Rig) -> None:
         return metrics.get(f"{name}_count") - metrics.get(f"{name}_bucket", le="0.5")
 
     before = late()
-    proxy.process.send_signal(signal.SIGSTOP)
-    time.sleep(1.5)  # no waiting for anything: it is not to run for so long
-    proxy.process.send_signal(signal.SIGCONT)
+    with proxy.held_up():
+        time.sleep(1.5)  # no waiting for anything: it is not to run for so long
     wait_until(lambda: late() > before, "the lag is counted")
 
 

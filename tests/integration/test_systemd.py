@@ -120,12 +120,11 @@ def test_watchdog(rig: Rig, manager: Manager) -> None:
     proxy = rig.proxy(rig.backend(), prefix=manager.prefix(WATCHDOG_USEC="200000"))
     for _ in range(5):
         assert manager.wait("WATCHDOG")["WATCHDOG"] == "1"
-    proxy.process.send_signal(signal.SIGSTOP)
-    manager.sock.settimeout(1)
-    with pytest.raises(TimeoutError):
-        for _ in range(1000):  # those that had been sent by then
-            manager.next()
-    proxy.process.send_signal(signal.SIGCONT)
+    with proxy.held_up():
+        manager.sock.settimeout(1)
+        with pytest.raises(TimeoutError):
+            for _ in range(1000):  # those that had been sent by then
+                manager.next()
     manager.sock.settimeout(20)
     manager.wait("WATCHDOG")
 

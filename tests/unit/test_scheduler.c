@@ -179,6 +179,30 @@ static void test_time_never_goes_back_and_huge_delays_do_not_wrap(void **state)
     deadline_clear(&s, &a.deadline);
 }
 
+static void test_time_may_be_ahead_of_what_fires(void **state)
+{
+    (void)state;
+    struct scheduler s;
+    scheduler_init(&s, 0);
+    struct probe a, b;
+    probe_init(&a, &s);
+    probe_init(&b, &s);
+    last_at_ms = 0;
+    a.again_ms = 10;
+    deadline_set(&s, &a.deadline, 10);
+    deadline_set(&s, &b.deadline, 20);
+    scheduler_set_now(&s, 100);
+    scheduler_fire(&s, 19);
+    assert_int_equal(a.fired, 1);
+    assert_int_equal(b.fired, 0);
+    assert_int_equal(a.deadline.at_ms, 110); /* counted from the time, not from what was due */
+    scheduler_set_now(&s, 99);
+    assert_int_equal(s.now_ms, 100);
+    scheduler_fire(&s, 109);
+    assert_int_equal(b.fired, 1);
+    deadline_clear(&s, &a.deadline);
+}
+
 static void test_tasks_run_once_in_order_also_those_deferred_by_tasks(void **state)
 {
     (void)state;
@@ -277,6 +301,7 @@ int main(void)
         cmocka_unit_test(test_a_deadline_may_set_itself_again_and_clear_another_that_is_due),
         cmocka_unit_test(test_armed_deadlines_are_counted),
         cmocka_unit_test(test_time_never_goes_back_and_huge_delays_do_not_wrap),
+        cmocka_unit_test(test_time_may_be_ahead_of_what_fires),
         cmocka_unit_test(test_tasks_run_once_in_order_also_those_deferred_by_tasks),
         cmocka_unit_test(test_one_costly_task_a_turn_in_order),
         cmocka_unit_test(test_a_costly_task_can_be_cancelled),
