@@ -28,7 +28,21 @@ class BackendConnection:
         self._has_finished = False
         self._hash = hashlib.sha256()
         self._thread: threading.Thread | None = None
+        self._is_scripted = False  # a script has it: nobody else reads
         self._grew = threading.Condition()
+
+    def run_in_background(self, script: Script) -> None:
+        def run() -> None:
+            try:
+                script(self)
+            except OSError:  # the test is over, or the proxy cut it: told in `end`
+                pass
+            with self._grew:
+                self._is_scripted = False
+                self._grew.notify_all()
+
+        self._is_scripted = True
+        threading.Thread(target=run, daemon=True).start()
 
     @property
     def digest(self) -> str:
@@ -96,7 +110,9 @@ class BackendConnection:
             assert ok and self.count >= count, f"{self.count} of {count} bytes, end {self.end}"
 
     def wait_end(self, timeout: float = PATIENCE) -> str:
-        """How the peer's direction ended, reading on meanwhile."""
+        """How the peer's direction ended, reading on meanwhile; what a script reads is not taken from it."""
+        with self._grew:
+            self._grew.wait_for(lambda: self.end is not None or not self._is_scripted, timeout)
         if self._thread is None and self.end is None:
             self.read_in_background()
         with self._grew:
@@ -217,15 +233,8 @@ class Backend:
         connection = BackendConnection(sock)
         self.connections.append(connection)
         if self._script:
-            threading.Thread(target=self._run_script, args=(connection,), daemon=True).start()
+            connection.run_in_background(self._script)
         self._accepted.put(connection)
-
-    def _run_script(self, connection: BackendConnection) -> None:
-        assert self._script
-        try:
-            self._script(connection)
-        except OSError:  # the test is over, or the proxy cut it: told in `end`
-            pass
 
     def accept(self, timeout: float = PATIENCE) -> BackendConnection:
         try:
