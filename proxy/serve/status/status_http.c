@@ -37,12 +37,12 @@ struct exchange {
     struct deadline patience;
     struct task step;
     uint64_t started_ms;
-    struct loop_call go, back; /* to where the next piece is made, and from there */
-    struct text data;          /* in `piece` */
+    struct loop *away;             /* not NULL: body and piece belong to its thread */
+    struct loop_call make, made;   /* to where the next piece is made, and from there */
+    struct loop_call bury, buried; /* the same, for the end of the body */
+    struct text data;              /* in `piece` */
     bool is_last;
-    bool is_away;    /* body and piece belong to another thread */
     bool is_dropped; /* over, but for its body */
-    bool frees_body; /* when it is away next */
     bool is_chunked, is_full;
     char piece[STATUS_HTTP_PIECE];
 };
@@ -62,11 +62,12 @@ static bool is_elsewhere(const struct exchange *x)
     return where != NULL && where != x->loop;
 }
 
-static void send_away(struct exchange *x)
+/* It comes back by another call: until then our loop goes on. */
+static void send_away(struct exchange *x, struct loop *to, struct loop_call *call)
 {
-    x->is_away = true;
+    x->away = to;
     loop_hold(x->loop);
-    loop_send(x->body->ops->where(x->body), &x->go);
+    loop_send(to, call);
 }
 
 static void free_body(struct exchange *x)
@@ -76,16 +77,18 @@ static void free_body(struct exchange *x)
     x->body = NULL;
 }
 
-/* The rest of one that is dropped. */
+/* The rest of one that is dropped. What is away is followed at once, behind the piece that is being
+ * made: when that comes back, the other loop may have ended. */
 static void bury(struct exchange *x)
 {
-    if (is_elsewhere(x)) {
-        x->frees_body = true;
-        send_away(x);
-        return;
+    if (x->away != NULL) {
+        send_away(x, x->away, &x->bury);
+    } else if (is_elsewhere(x)) {
+        send_away(x, x->body->ops->where(x->body), &x->bury);
+    } else {
+        free_body(x);
+        free(x);
     }
-    free_body(x);
-    free(x);
 }
 
 static void free_exchange(struct exchange *x)
@@ -97,8 +100,7 @@ static void free_exchange(struct exchange *x)
     task_cancel(scheduler_of(x), &x->step);
     ws_head_free(x->head);
     x->is_dropped = true; /* who is away does not look at it */
-    if (!x->is_away)
-        bury(x);
+    bury(x);
 }
 
 static void drop(struct exchange *x, enum cause_what what)
@@ -222,36 +224,53 @@ static void on_step(struct task *task)
     struct exchange *x = container_of(task, struct exchange, step);
 
     if (is_elsewhere(x)) {
-        send_away(x);
+        send_away(x, x->body->ops->where(x->body), &x->make);
         return;
     }
     make_piece(x);
     send_piece(x);
 }
 
-/* In the other thread. */
-static void on_go(struct loop_call *c)
-{
-    struct exchange *x = container_of(c, struct exchange, go);
+/* ---- in the other thread ---- */
 
-    if (x->frees_body)
-        free_body(x);
-    else
-        make_piece(x);
-    loop_send(x->loop, &x->back);
+static void on_make(struct loop_call *c)
+{
+    struct exchange *x = container_of(c, struct exchange, make);
+
+    make_piece(x);
+    loop_send(x->loop, &x->made);
 }
 
-static void on_back(struct loop_call *c)
+static void on_bury(struct loop_call *c)
 {
-    struct exchange *x = container_of(c, struct exchange, back);
+    struct exchange *x = container_of(c, struct exchange, bury);
 
-    x->is_away = false;
+    free_body(x);
+    loop_send(x->loop, &x->buried);
+}
+
+/* ---- back from there ---- */
+
+static void on_made(struct loop_call *c)
+{
+    struct exchange *x = container_of(c, struct exchange, made);
+
     loop_release(x->loop);
     if (x->is_dropped)
-        bury(x);
-    else
-        send_piece(x);
+        return; /* on_bury is behind us */
+    x->away = NULL;
+    send_piece(x);
 }
+
+static void on_buried(struct loop_call *c)
+{
+    struct exchange *x = container_of(c, struct exchange, buried);
+
+    loop_release(x->loop);
+    free(x);
+}
+
+/* ---- the answer goes on ---- */
 
 static void on_drain(void *owner)
 {
@@ -399,8 +418,10 @@ static void begin(struct status_http *h, struct duplex *client)
     ws_head_take_1_0(head);
     x->http = h;
     x->loop = h->loop;
-    loop_call_init(&x->go, on_go);
-    loop_call_init(&x->back, on_back);
+    loop_call_init(&x->make, on_make);
+    loop_call_init(&x->made, on_made);
+    loop_call_init(&x->bury, on_bury);
+    loop_call_init(&x->buried, on_buried);
     x->client = client;
     x->head = head;
     x->started_ms = loop_now_ms(h->loop);

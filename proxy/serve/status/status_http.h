@@ -21,8 +21,9 @@ struct status_body;
 struct status_body_ops {
     /* Appends the next piece, which may be empty; takes a millisecond at most. True: the last. */
     bool (*next)(struct status_body *b, struct text *out);
-    /* The loop in whose thread `next`, or `free`, is to be called next. NULL: any. */
+    /* The loop in whose thread `next` is to be called next. NULL: any. */
     struct loop *(*where)(const struct status_body *b);
+    /* There, or where `next` was called last. */
     void (*free)(struct status_body *b);
 };
 
