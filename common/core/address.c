@@ -131,11 +131,15 @@ char *address_format(const struct address *a, char *buffer, size_t size)
 {
     struct text t;
     text_init(&t, buffer, size);
-    if (a->kind != ADDRESS_TCP)
-        text_addf(&t, "%s%s", a->kind == ADDRESS_UNIX ? UNIX_PREFIX : SYSTEMD_PREFIX, a->host);
-    else if (strchr(a->host, ':') != NULL)
-        text_addf(&t, "[%s]:%u", a->host, a->port);
-    else
-        text_addf(&t, "%s:%u", a->host, a->port);
+    if (a->kind != ADDRESS_TCP) {
+        text_add(&t, a->kind == ADDRESS_UNIX ? UNIX_PREFIX : SYSTEMD_PREFIX);
+        text_add(&t, a->host);
+        return buffer;
+    }
+    bool is_bracketed = strchr(a->host, ':') != NULL;
+    text_add(&t, is_bracketed ? "[" : "");
+    text_add(&t, a->host);
+    text_add(&t, is_bracketed ? "]:" : ":");
+    text_add_number(&t, a->port);
     return buffer;
 }

@@ -210,36 +210,50 @@ static bool put_key(struct log_record *r, const char *key)
 {
     if (!r->wanted || r->cut)
         return false;
-    bool is_json = r->is_json;
     bool is_first = r->len == 0 || r->line[r->len - 1] == '>';
-    char text[80];
-    struct text t;
-    text_init(&t, text, sizeof(text));
-    text_add(&t, is_json ? (is_first ? "{\"" : ",\"") : (is_first ? "" : " "));
-    text_add(&t, key);
-    text_add(&t, is_json ? "\":" : "=");
-    /* with room for both quotes of a value: a key without one would not be JSON */
-    if (t.len + 2 > room(r)) {
+    size_t len = strlen(key);
+    /* with room for all around it, and both quotes of a value: a key without one is no JSON */
+    if (strlen(",\"\":") + len + 2 > room(r)) {
         r->cut = true;
         return false;
     }
-    return put(r, text, t.len);
+    if (r->is_json)
+        put(r, is_first ? "{\"" : ",\"", 2);
+    else if (!is_first)
+        put(r, " ", 1);
+    put(r, key, len);
+    return r->is_json ? put(r, "\":", 2) : put(r, "=", 1);
 }
 
 /* ---- records ---- */
+
+/* A date is made once a second: it costs more than the rest of a record. */
+static _Thread_local struct {
+    time_t second;
+    char date[64]; /* empty: none yet */
+} last;
 
 static void put_time(struct log_record *r)
 {
     struct timespec now;
     struct tm tm;
     clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &tm);
-    char date[64];
-    size_t len = strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
+    if (now.tv_sec != last.second || last.date[0] == '\0') {
+        gmtime_r(&now.tv_sec, &tm);
+        strftime(last.date, sizeof(last.date), "%Y-%m-%dT%H:%M:%S", &tm);
+        last.second = now.tv_sec;
+    }
+    unsigned ms = (unsigned)(now.tv_nsec / 1000000);
+    const char digits[] = {(char)('0' + ms / 100), (char)('0' + ms / 10 % 10),
+                           (char)('0' + ms % 10)};
+    char text[sizeof(last.date) + 8];
     struct text t;
-    text_init(&t, date + len, sizeof(date) - len);
-    text_addf(&t, ".%03dZ", (int)(now.tv_nsec / 1000000));
-    log_str(r, "ts", date);
+    text_init(&t, text, sizeof(text));
+    text_add(&t, last.date);
+    text_add(&t, ".");
+    text_add_bytes(&t, digits, sizeof(digits));
+    text_add(&t, "Z");
+    log_str(r, "ts", text);
 }
 
 void log_begin(struct log_record *r, enum log_level level, const char *message)
@@ -288,7 +302,7 @@ void log_num(struct log_record *r, const char *key, uint64_t value)
     char number[24];
     struct text t;
     text_init(&t, number, sizeof(number));
-    text_addf(&t, "%" PRIu64, value);
+    text_add_number(&t, value);
     put_number(r, key, &t);
 }
 

@@ -1,7 +1,6 @@
 #include "text.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,6 +33,17 @@ void text_add_bytes(struct text *t, const char *s, size_t len)
 void text_add(struct text *t, const char *s)
 {
     text_add_bytes(t, s, strlen(s));
+}
+
+void text_add_number(struct text *t, uint64_t value)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    text_add_bytes(t, digits + at, sizeof(digits) - at);
 }
 
 void text_addf(struct text *t, const char *format, ...)
@@ -111,7 +121,8 @@ char *text_format_duration(uint64_t ms, char *buffer, size_t size)
     size_t i = 0;
     while (ms % units[i].ms != 0)
         i++;
-    text_addf(&t, "%" PRIu64 "%s", ms / units[i].ms, units[i].name);
+    text_add_number(&t, ms / units[i].ms);
+    text_add(&t, units[i].name);
     return buffer;
 }
 
@@ -131,10 +142,18 @@ bool text_equals_nocase(const char *s, size_t len, const char *other)
     return i == len && other[i] == '\0';
 }
 
+static bool is_of_token(char c)
+{
+    return (lower(c) >= 'a' && lower(c) <= 'z') || (c >= '0' && c <= '9') ||
+           (c != '\0' && strchr("-_.!#$%&'*+^`|~", c) != NULL);
+}
+
 size_t text_token_length(const char *s)
 {
-    return strspn(s, "!#$%&'*+-.^_`|~0123456789"
-                     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
+    size_t len = 0;
+    while (is_of_token(s[len]))
+        len++;
+    return len;
 }
 
 bool text_list_has(const char *list, const char *token)

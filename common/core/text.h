@@ -17,6 +17,7 @@ struct text {
 void text_init(struct text *t, char *buffer, size_t size);
 void text_add(struct text *t, const char *s);
 void text_add_bytes(struct text *t, const char *s, size_t len);
+void text_add_number(struct text *t, uint64_t value); /* in decimal digits */
 void text_addf(struct text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Decimal digits only, no sign, no leading zero (but "0"), nothing behind, at most `max`. */

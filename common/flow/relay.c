@@ -86,7 +86,7 @@ static uint64_t idle_limit(const struct relay *r)
 }
 
 /* When to look next; never if there is no limit. */
-static uint64_t idle_look_ms(struct relay *r)
+static uint64_t idle_look_ms(const struct relay *r)
 {
     uint64_t limit_ms = idle_limit(r);
     if (limit_ms == 0)
@@ -94,16 +94,18 @@ static uint64_t idle_look_ms(struct relay *r)
     uint64_t idle_ms = r->scheduler->now_ms - r->last_byte_ms;
     uint64_t left_ms = limit_ms > idle_ms ? limit_ms - idle_ms : 0;
     uint64_t look_ms = limit_ms / IDLE_LOOKS + 1;
-    r->live.pending = duplex_pending(r->up.from) + duplex_pending(r->down.from);
     return left_ms < look_ms ? left_ms : look_ms;
 }
 
+/* The first look only sees how much is waiting: there are enough others before the time is over. */
 static bool is_idle(struct relay *r)
 {
     if (idle_limit(r) == 0)
         return false;
-    if (duplex_pending(r->up.from) + duplex_pending(r->down.from) < r->live.pending)
+    uint64_t pending = duplex_pending(r->up.from) + duplex_pending(r->down.from);
+    if (pending < r->live.pending)
         r->last_byte_ms = r->scheduler->now_ms;
+    r->live.pending = pending;
     return r->scheduler->now_ms - r->last_byte_ms >= idle_limit(r);
 }
 

@@ -1,6 +1,7 @@
 #include "resolve.h"
 
 #include "loop_internal.h"
+#include "text.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -287,7 +288,13 @@ char *resolve_format(const struct sockaddr_storage *address, char *buffer, size_
     struct address text = {.kind = ADDRESS_TCP};
     if (address->ss_family == AF_INET) {
         const struct sockaddr_in *in = (const struct sockaddr_in *)address;
-        inet_ntop(AF_INET, &in->sin_addr, text.host, sizeof(text.host));
+        const uint8_t *quad = (const uint8_t *)&in->sin_addr;
+        struct text host;
+        text_init(&host, text.host, sizeof(text.host));
+        for (unsigned i = 0; i < 4; i++) {
+            text_add(&host, i > 0 ? "." : "");
+            text_add_number(&host, quad[i]);
+        }
         text.port = ntohs(in->sin_port);
     } else if (address->ss_family == AF_INET6) {
         const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;

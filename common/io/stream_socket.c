@@ -7,8 +7,11 @@
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <pthread.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define KEEPALIVE_IDLE_S     60
 #define KEEPALIVE_INTERVAL_S 15
@@ -33,10 +36,29 @@ bool stream_socket_is_loopback(const struct sockaddr_storage *address)
            IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
 }
 
+/* Asked once: what it costs to ask is what it saves. */
+static pthread_once_t has_asked_default = PTHREAD_ONCE_INIT;
+static bool is_default_paced;
+
+static void ask_default(void)
+{
+    char name[16] = "";
+    socklen_t size = sizeof(name) - 1;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &size) == 0)
+        is_default_paced = strncmp(name, "bbr", 3) == 0;
+    close(fd);
+}
+
 void stream_socket_tune_local(int fd, const struct sockaddr_storage *address)
 {
     static const char reno[] = "reno";
-    if (stream_socket_is_loopback(address))
+    if (!stream_socket_is_loopback(address))
+        return;
+    pthread_once(&has_asked_default, ask_default);
+    if (is_default_paced)
         (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, reno, sizeof(reno) - 1);
 }
 

@@ -4,7 +4,6 @@
 #include "ws_frame.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <string.h>
 
 static const struct half_close_message invalid = {HALF_CLOSE_INVALID, 0};
@@ -71,6 +70,7 @@ size_t half_close_write(struct half_close_message m, uint8_t out[HALF_CLOSE_TEXT
     assert(m.number <= HALF_CLOSE_NUMBER_MAX);
     struct text t;
     text_init(&t, (char *)out, HALF_CLOSE_TEXT_MAX);
-    text_addf(&t, "%s %" PRIu64, m.type == HALF_CLOSE_FIN ? "FIN" : "WINDOW", m.number);
+    text_add(&t, m.type == HALF_CLOSE_FIN ? "FIN " : "WINDOW ");
+    text_add_number(&t, m.number);
     return t.len;
 }

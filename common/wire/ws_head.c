@@ -334,12 +334,32 @@ static void scan(struct ws_head *head, char c)
     }
 }
 
+/* Takes what stands within a header line and may stand there, which is most of a head: nothing has
+ * to be looked at but where it ends. */
+static size_t take_plain(struct ws_head *head, struct span in)
+{
+    if (head->line_count == 0 || head->used == head->line_begin ||
+        head->raw[head->used - 1] == '\r')
+        return 0;
+    size_t len = 0, room = WS_HEAD_MAX - head->used;
+    size_t most = in.len < room ? in.len : room;
+    while (len < most && in.data[len] >= 0x20 && in.data[len] != 0x7F)
+        len++;
+    memcpy(head->raw + head->used, in.data, len);
+    head->used += len;
+    return len;
+}
+
 enum ws_head_result ws_head_feed(struct ws_head *head, struct span *in)
 {
     while (head->result == WS_HEAD_MORE && in->len > 0) {
-        scan(head, (char)in->data[0]);
-        in->data++;
-        in->len--;
+        size_t taken = take_plain(head, *in);
+        if (taken == 0) {
+            scan(head, (char)in->data[0]);
+            taken = 1;
+        }
+        in->data += taken;
+        in->len -= taken;
     }
     return head->result;
 }
@@ -399,7 +419,8 @@ const char *ws_head_authority(const struct ws_head *head, size_t *len)
 
 static bool is_named(const struct ws_head *head, const struct field *f, const char *name)
 {
-    return strcmp(head->raw + f->name.begin, name) == 0;
+    const char *own = head->raw + f->name.begin;
+    return own[0] == name[0] && strcmp(own, name) == 0;
 }
 
 unsigned ws_head_field_count(const struct ws_head *head, const char *name)

@@ -42,6 +42,23 @@ static void test_overflow_latches(void **state)
     assert_string_equal(buffer, "abc");
 }
 
+static void test_numbers_in_digits(void **state)
+{
+    (void)state;
+    uint64_t n = 1;
+    for (int i = 0; i < 64; i++, n *= 2) {
+        const uint64_t around[] = {n - 1, n, n + 1};
+        for (size_t k = 0; k < 3; k++) {
+            char buffer[24], expected[24];
+            struct text t;
+            text_init(&t, buffer, sizeof(buffer));
+            text_add_number(&t, around[k]);
+            snprintf(expected, sizeof(expected), "%llu", (unsigned long long)around[k]);
+            assert_string_equal(buffer, expected);
+        }
+    }
+}
+
 static void test_numbers(void **state)
 {
     (void)state;
@@ -184,6 +201,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_building_is_bounded),
         cmocka_unit_test(test_overflow_latches),
+        cmocka_unit_test(test_numbers_in_digits),
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_durations),
         cmocka_unit_test(test_duration_round_trip),
