@@ -1,6 +1,7 @@
 #include "loop_internal.h"
 
 #include "stream_internal.h"
+#include "watch_internal.h"
 
 #include <assert.h>
 #include <signal.h>
@@ -42,6 +43,7 @@ static void on_prepare(uv_prepare_t *prepare)
     loop_touch(l);
     scheduler_fire(&l->scheduler, l->looked_ms);
     scheduler_run_tasks(&l->scheduler);
+    stream_free_gone(l);
     if (scheduler_has_tasks(&l->scheduler))
         uv_idle_start(&l->awake, on_awake);
     else
@@ -191,6 +193,8 @@ void loop_free(struct loop *l)
     while (l->items != NULL)
         l->items->end(l->items);
     loop_reset_streams(l);
+    stream_free_gone(l);
+    watch_free_kept(l);
     while (l->signals != NULL) {
         struct signal_watch *w = l->signals;
         l->signals = w->next;

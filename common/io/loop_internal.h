@@ -11,6 +11,10 @@
 /* On loopback a write becomes packets of nearly 64 KiB: four for this, and five for a KiB more. */
 #define LOOP_BUFFER_SIZE 261120
 
+#define LOOP_KEPT 256 /* poll handles that are kept, see watch_internal.h */
+
+struct stream;
+
 /* Something open that loop_free must end: first member of a listener, a dial or a question to the
  * resolver. While one is registered, loop_run goes on. */
 struct loop_item {
@@ -34,7 +38,9 @@ struct loop {
     unsigned holds;        /* loop_hold */
     unsigned closing;      /* handles closed by us whose memory is not free yet */
     uint8_t *buffer;       /* LOOP_BUFFER_SIZE bytes that all reads share */
-    unsigned stream_count; /* the streams themselves are among libuv's handles */
+    unsigned stream_count; /* the streams themselves are the data of libuv's handles */
+    struct stream *gone;   /* closed, with memory that is freed at the end of the turn */
+    uv_poll_t *kept[LOOP_KEPT];
     struct loop_item *items;
     struct lookup *lookups; /* resolve.c: names being looked up */
     struct signal_watch *signals;

@@ -17,7 +17,7 @@
 _Static_assert(READ_LEAST << READ_SHIFT_MAX == LOOP_BUFFER_SIZE, "reads grow up to the buffer");
 
 /* What malloc(3) gives for it is as large: a multiple of 16 and 8 more. */
-_Static_assert(sizeof(void *) != 8 || sizeof(struct stream) <= 280, "a stream has grown");
+_Static_assert(sizeof(void *) != 8 || sizeof(struct stream) <= 136, "a stream has grown");
 
 /* ---- Reading ---- */
 
@@ -119,7 +119,7 @@ static unsigned stream_wanted(const struct stream *s)
 static void stream_set_polled(struct stream *s, unsigned events)
 {
     s->polled = events & (UV_READABLE | UV_WRITABLE);
-    uv_poll_start(&s->poll, (int)events, on_ready);
+    uv_poll_start(s->poll, (int)events, on_ready);
 }
 
 void stream_await(struct stream *s)
@@ -133,7 +133,7 @@ void stream_await(struct stream *s)
  * better. */
 static void on_ready(uv_poll_t *poll, int status, int events)
 {
-    struct stream *s = container_of(poll, struct stream, poll);
+    struct stream *s = poll->data;
     loop_touch(stream_loop(s));
     bool has_failed = status < 0;
     if (s->state == STREAM_CONNECTING) {
@@ -232,13 +232,13 @@ static struct stream *stream_new(struct loop *l, int fd, enum stream_kind kind,
                                  const struct stream_options *options)
 {
     struct stream *s = calloc(1, sizeof(*s));
-    if (s == NULL || uv_poll_init(&l->uv, &s->poll, fd) != 0) {
+    if (s == NULL || (s->poll = watch_open(l, fd, s)) == NULL) {
         free(s);
         close_unopened(fd, kind);
         return NULL;
     }
     s->duplex.ops = &stream_ops;
-    s->poll.data = (void *)options;
+    s->options = options;
     s->state = STREAM_OPEN;
     s->is_tcp = kind != STREAM_UNIX;
     s->has_timeouts =

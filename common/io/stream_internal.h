@@ -10,6 +10,7 @@
 #include "loop_internal.h"
 #include "queue.h"
 #include "stream.h"
+#include "watch_internal.h"
 
 enum stream_state {
     STREAM_CONNECTING, /* belongs to connect.c */
@@ -17,14 +18,15 @@ enum stream_state {
     STREAM_ABORTED, /* was told abort(): waits until the peer has what was written, then resets */
     STREAM_CLOSING, /* was told close(): flushes, ends our side, discards input up to the peer's end
                      */
-    STREAM_CLOSED,  /* uv_close is under way */
+    STREAM_CLOSED,  /* its memory is freed at the end of the turn */
 };
 
 /* One for each of two connections at an idle WebSocket: what it holds is what that costs. Of what
  * is needed in one state only, the states share the room. */
 struct stream {
     struct duplex duplex;
-    uv_poll_t poll;      /* its data: the options. A uv_poll_t of something else has no data */
+    uv_poll_t *poll; /* its data: this. A uv_poll_t of something else has no data. NULL: closed */
+    const struct stream_options *options;
     struct queue outbox; /* what the kernel would not take at once */
     void (*on_release)(void *arg);
     void *release_arg;
@@ -32,6 +34,7 @@ struct stream {
         struct task task;         /* open: tells the owner what its own calls brought about */
         uint64_t linger_until_ms; /* aborted */
         uint64_t closing_pending; /* closing: bytes that the peer had not taken, at the last look */
+        struct stream *next_gone; /* closed */
     };
     struct deadline deadline; /* open: the watch over the user timeout; later: the linger time */
     int16_t
@@ -61,7 +64,7 @@ static inline struct stream *stream_of(struct duplex *d)
 
 static inline struct loop *stream_loop(const struct stream *s)
 {
-    return s->poll.loop->data;
+    return s->poll->loop->data;
 }
 
 static inline struct scheduler *stream_scheduler(const struct stream *s)
@@ -69,17 +72,9 @@ static inline struct scheduler *stream_scheduler(const struct stream *s)
     return &stream_loop(s)->scheduler;
 }
 
-/* They outlive it. */
-static inline const struct stream_options *stream_options_of(const struct stream *s)
-{
-    return s->poll.data;
-}
-
-/* -1 once it is closed. */
 static inline int stream_fd(const struct stream *s)
 {
-    uv_os_fd_t fd;
-    return uv_fileno((const uv_handle_t *)&s->poll, &fd) == 0 ? fd : -1;
+    return watch_fd(s->poll);
 }
 
 /* The next look at what the peer has comes after twice the time. */
@@ -162,6 +157,9 @@ void stream_poll_flush(struct stream *s);
 
 /* The deadline of a closing stream. */
 void stream_look_closing(struct stream *s);
+
+/* For the loop: frees those that are closed, and tells who waits for their descriptors. */
+void stream_free_gone(struct loop *l);
 
 /* For the loop: if that is a stream, resets it now, without any event to its owner. */
 void stream_discard(uv_handle_t *handle);

@@ -14,17 +14,18 @@
 
 /* ---- The end of a stream ---- */
 
-static void on_closed(uv_handle_t *handle)
+void stream_free_gone(struct loop *l)
 {
-    struct stream *s = container_of(handle, struct stream, poll);
-    struct loop *l = stream_loop(s);
-    loop_touch(l);
-    l->stream_count--;
-    void (*on_release)(void *arg) = l->is_ending ? NULL : s->on_release;
-    void *arg = s->release_arg;
-    free(s);
-    if (on_release != NULL)
-        on_release(arg);
+    while (l->gone != NULL) {
+        struct stream *s = l->gone;
+        l->gone = s->next_gone;
+        l->stream_count--;
+        void (*on_release)(void *arg) = l->is_ending ? NULL : s->on_release;
+        void *arg = s->release_arg;
+        free(s);
+        if (on_release != NULL)
+            on_release(arg);
+    }
 }
 
 /* No event goes to the owner any more. */
@@ -45,13 +46,17 @@ static void allow_blocking(int fd)
 
 void stream_destroy(struct stream *s)
 {
+    struct loop *l = stream_loop(s);
     int fd = stream_fd(s);
     stream_detach(s, STREAM_CLOSED);
     queue_clear(&s->outbox);
     if (s->was_blocking)
         allow_blocking(fd);
-    uv_close((uv_handle_t *)&s->poll, on_closed); /* takes the descriptor out of the epoll set */
+    watch_close(s->poll);
+    s->poll = NULL;
     close(fd);
+    s->next_gone = l->gone;
+    l->gone = s;
 }
 
 /* The socket resets when it is closed, from the beginning on (stream_socket_tune): whatever ends
@@ -84,7 +89,7 @@ void stream_break(struct stream *s, int status)
 
 void stream_linger(struct stream *s)
 {
-    deadline_set(stream_scheduler(s), &s->deadline, stream_options_of(s)->linger_ms);
+    deadline_set(stream_scheduler(s), &s->deadline, s->options->linger_ms);
 }
 
 /* ---- Leaving the owner ---- */
@@ -116,7 +121,7 @@ void stream_abort(struct duplex *d, struct cause cause)
         stream_reset(s);
         return;
     }
-    s->linger_until_ms = stream_scheduler(s)->now_ms + stream_options_of(s)->linger_ms;
+    s->linger_until_ms = stream_scheduler(s)->now_ms + s->options->linger_ms;
     s->flush_poll_ms = FLUSH_POLL_MS;
     stream_poll_flush(s);
 }
@@ -162,7 +167,7 @@ void stream_discard(uv_handle_t *handle)
 {
     if (handle->type != UV_POLL || handle->data == NULL)
         return;
-    struct stream *s = container_of(handle, struct stream, poll);
-    if (s->state != STREAM_CLOSED && s->state != STREAM_CONNECTING)
+    struct stream *s = handle->data;
+    if (s->state != STREAM_CONNECTING)
         stream_reset(s);
 }

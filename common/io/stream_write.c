@@ -161,7 +161,7 @@ void stream_flush(struct stream *s)
 
 static uint64_t user_timeout_ms(const struct stream *s)
 {
-    uint64_t timeout_ms = stream_options_of(s)->user_timeout_ms;
+    uint64_t timeout_ms = s->options->user_timeout_ms;
     return timeout_ms != 0 ? timeout_ms : STREAM_SOCKET_USER_TIMEOUT_MS;
 }
 
