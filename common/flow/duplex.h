@@ -9,7 +9,7 @@
  *   full       more was written than the layer below takes at once: the rest is kept, write no more
  *   lower      the duplex under a duplex: the TCP connection under a WebSocket
  *
- * The relay (relay.h) joins two of these and knows nothing else. To add a transport, write the six
+ * The relay (relay.h) joins two of these and knows nothing else. To add a transport, write the
  * calls, tell the events, and test them as tests/unit/test_stream*.c do.
  *
  * Rules
@@ -55,6 +55,9 @@ struct duplex_ops {
     /* Bytes written that the peer has not taken yet, here or in the kernel: if it gets smaller
      * while nothing is written, a slow peer is reading. For timers; not on the data path. */
     uint64_t (*pending)(const struct duplex *d);
+    /* A hint, which may be NULL: what is written from here on may wait for the finish() or close()
+     * that comes behind it at once, and share a packet with that (TCP_CORK). */
+    void (*cork)(struct duplex *d);
 };
 
 struct duplex_events {
@@ -113,6 +116,20 @@ static inline uint64_t duplex_pending(const struct duplex *d)
 static inline void duplex_close(struct duplex *d)
 {
     d->ops->close(d);
+}
+
+static inline void duplex_cork(struct duplex *d)
+{
+    if (d->ops->cork != NULL)
+        d->ops->cork(d);
+}
+
+/* Last words. */
+static inline void duplex_write_and_close(struct duplex *d, struct span last)
+{
+    duplex_cork(d);
+    duplex_write(d, &last, 1);
+    duplex_close(d);
 }
 
 #endif

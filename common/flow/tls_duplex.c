@@ -124,6 +124,8 @@ static void fire_confirm(struct deadline *d)
 
 void tls_duplex_end_our_side(struct tls_duplex *t)
 {
+    if (t->lower != NULL && !t->options.keeps_lower_open)
+        duplex_cork(t->lower);
     tls_seal_close_notify(t);
     if (t->has_failed || t->lower == NULL)
         return;
@@ -441,8 +443,10 @@ static void tls_close(struct duplex *d)
     struct tls_duplex *t = from_duplex(d);
 
     assert(has_owner(t));
-    tls_seal_close_notify(t);
     struct duplex *lower = t->lower;
+    if (lower != NULL)
+        duplex_cork(lower);
+    tls_seal_close_notify(t);
     t->lower = NULL;
     if (lower != NULL)
         duplex_close(lower);
@@ -455,8 +459,17 @@ static uint64_t tls_pending(const struct duplex *d)
     return queue_size(&t->waiting) + (t->lower != NULL ? duplex_pending(t->lower) : 0);
 }
 
-static const struct duplex_ops tls_ops = {tls_write,  tls_finish, tls_abort,  tls_pause,
-                                          tls_resume, tls_close,  tls_pending};
+/* Not what the handshake still has to say. */
+static void tls_cork(struct duplex *d)
+{
+    struct tls_duplex *t = from_duplex(d);
+
+    if (t->state == TLS_OPEN && t->lower != NULL && !t->options.keeps_lower_open)
+        duplex_cork(t->lower);
+}
+
+static const struct duplex_ops tls_ops = {tls_write,  tls_finish, tls_abort,   tls_pause,
+                                          tls_resume, tls_close,  tls_pending, tls_cork};
 
 /* ---- the beginning ---- */
 

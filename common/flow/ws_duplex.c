@@ -117,8 +117,10 @@ void ws_duplex_leave(struct ws_duplex *w)
 
 /* Close goes out behind what was sent, then the transport ends in an orderly way so that it is
  * read: the break is in the code. */
-static void send_close_and_leave(struct ws_duplex *w, uint16_t code, const char *reason)
+void ws_duplex_send_close_and_leave(struct ws_duplex *w, uint16_t code, const char *reason)
 {
+    if (w->sender.lower != NULL)
+        duplex_cork(w->sender.lower);
     ws_sender_close(&w->sender, code, reason);
     ws_duplex_close_lower(w);
 }
@@ -130,9 +132,9 @@ void ws_duplex_break(struct ws_duplex *w, struct cause cause)
     w->state = WS_BROKEN;
     w->broken = cause;
     if (w->has_peer_closed)
-        send_close_and_leave(w, w->peer_code, "");
+        ws_duplex_send_close_and_leave(w, w->peer_code, "");
     else
-        send_close_and_leave(w, cause_close_code(cause.what), cause_text(cause.what));
+        ws_duplex_send_close_and_leave(w, cause_close_code(cause.what), cause_text(cause.what));
     ws_timer_clear_all(w);
     if (!queue_is_empty(&w->held))
         ws_timer_set(w, WS_TIMER_PATIENCE, w->times.linger_ms);
@@ -283,7 +285,7 @@ static void run_pump(struct task *t)
         ws_duplex_update_reading(w);
 }
 
-/* ---- the six calls ---- */
+/* ---- the calls ---- */
 
 static bool ws_write(struct duplex *d, const struct span *spans, size_t count)
 {
@@ -319,7 +321,7 @@ static void ws_abort(struct duplex *d, struct cause cause)
 {
     struct ws_duplex *w = from_duplex(d);
     assert(ws_duplex_has_owner(w));
-    send_close_and_leave(w, cause_close_code(cause.what), cause_text(cause.what));
+    ws_duplex_send_close_and_leave(w, cause_close_code(cause.what), cause_text(cause.what));
     ws_duplex_die(w);
 }
 
@@ -358,14 +360,15 @@ static void ws_close(struct duplex *d)
     }
     w->state = WS_CLOSING;
     ws_timer_clear_all(w);
-    ws_sender_close(&w->sender, 1000, "");
     if (w->sender.lower != NULL && !w->is_lower_over &&
         (w->sender.role == WS_CLIENT || !w->has_peer_closed)) {
+        ws_sender_close(&w->sender, 1000, "");
         ws_timer_set(w, WS_TIMER_PATIENCE, w->times.close_timeout_ms);
         ws_duplex_update_reading(w);
         return;
     }
-    ws_duplex_leave(w);
+    ws_duplex_send_close_and_leave(w, 1000, "");
+    ws_duplex_die(w);
 }
 
 static uint64_t ws_pending(const struct duplex *d)
@@ -375,8 +378,8 @@ static uint64_t ws_pending(const struct duplex *d)
            (w->sender.lower != NULL ? duplex_pending(w->sender.lower) : 0);
 }
 
-static const struct duplex_ops ws_ops = {ws_write,  ws_finish, ws_abort,  ws_pause,
-                                         ws_resume, ws_close,  ws_pending};
+static const struct duplex_ops ws_ops = {ws_write,  ws_finish, ws_abort,   ws_pause,
+                                         ws_resume, ws_close,  ws_pending, NULL};
 
 static uint32_t saturated(uint64_t ms)
 {

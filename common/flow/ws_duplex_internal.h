@@ -111,6 +111,10 @@ void ws_duplex_forget_lower(struct ws_duplex *w);
 /* Closes the lower in an orderly way. Harmless if it is gone. */
 void ws_duplex_close_lower(struct ws_duplex *w);
 
+/* Close goes out behind what was sent, then the transport ends in an orderly way so that it is
+ * read. */
+void ws_duplex_send_close_and_leave(struct ws_duplex *w, uint16_t code, const char *reason);
+
 /* Closes the lower and dies: nothing is left to do but to be freed. */
 void ws_duplex_leave(struct ws_duplex *w);
 

@@ -85,8 +85,7 @@ static void take_close(struct ws_duplex *w, uint16_t code)
     if (ws_duplex_is_plain(w) && is_end_code(code) && !w->has_peer_ended) {
         /* A browser's close() comes after all it sent: the end of its side, and of our use of the
          * other. */
-        ws_sender_close(&w->sender, code, "");
-        ws_duplex_close_lower(w);
+        ws_duplex_send_close_and_leave(w, code, "");
         take_end(w);
         if (w->is_finishing) {
             w->has_sent_end = true;

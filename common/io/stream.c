@@ -218,6 +218,7 @@ static const struct duplex_ops stream_ops = {
     .resume = stream_resume,
     .close = stream_close,
     .pending = stream_pending,
+    .cork = stream_cork,
 };
 
 /* Its peer has a connection, and must not take this for its end. */

@@ -49,11 +49,13 @@ struct stream {
     bool is_finishing : 1;  /* our side shall end behind what was written */
     bool is_finished : 1;   /* it has: shutdown(2) is done */
     bool awaits_ack : 1;    /* ... but the peer's kernel has not confirmed it yet */
+    bool is_acked : 1;      /* it has: TCP only */
     bool owes_finished : 1; /* on_finished is to be told */
     bool is_full : 1;       /* on_drain is to be told, once nothing waits */
     bool is_broken : 1;     /* on_abort is to be told by the task */
     bool has_timeouts : 1;  /* keepalive and TCP_USER_TIMEOUT are set, or need not be */
     bool is_user_timeout_lifted : 1;
+    bool is_corked : 1;    /* what is written waits for the end of our side, which is next */
     bool was_blocking : 1; /* O_NONBLOCK is to be taken from the open file in the end */
 };
 
@@ -106,6 +108,7 @@ void stream_tell(struct stream *s);
 bool stream_write(struct duplex *d, const struct span *spans, size_t count);
 void stream_finish(struct duplex *d);
 uint64_t stream_pending(const struct duplex *d);
+void stream_cork(struct duplex *d);
 
 /* Whether something waits until it can be written. */
 bool stream_wants_write(const struct stream *s);

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define LINGER_PART       8          /* of the linger time passes before the first look */
+#define NOT_LOOKED        UINT64_MAX /* more than can wait */
 #define FLUSH_POLL_MS     5
 #define FLUSH_POLL_MAX_MS 100
 
@@ -71,10 +73,11 @@ void stream_reset(struct stream *s)
     stream_destroy(s);
 }
 
-/* Both sides are over: the kernel may take its time to get our end across. */
+/* Both sides are over: the kernel may take its time to get our end across. If it has, and the
+ * peer's end has come, the connection is closed already: there is nothing left to reset. */
 void stream_end(struct stream *s)
 {
-    if (s->is_tcp)
+    if (s->is_tcp && !(s->is_acked && s->has_ended))
         stream_socket_set_reset(stream_fd(s), false);
     stream_destroy(s);
 }
@@ -98,7 +101,7 @@ void stream_poll_flush(struct stream *s)
 {
     uint64_t now_ms = stream_scheduler(s)->now_ms;
     bool is_flushed = queue_is_empty(&s->outbox) &&
-                      (!s->is_tcp || stream_socket_tail(stream_fd(s)) == STREAM_TAIL_ACKED);
+                      (!s->is_tcp || stream_socket_tail(stream_fd(s)) <= STREAM_TAIL_DEAD);
     if (is_flushed || now_ms >= s->linger_until_ms) {
         stream_reset(s);
         return;
@@ -143,17 +146,22 @@ void stream_close(struct duplex *d)
         stream_end(s);
         return;
     }
-    s->closing_pending = stream_pending(d);
-    stream_linger(s);
+    s->closing_pending = NOT_LOOKED;
+    deadline_set(stream_scheduler(s), &s->deadline, s->options->linger_ms / LINGER_PART);
     stream_await(s);
 }
 
 /* A peer that takes what waits for it has more time; one that has it all, and only does not end its
- * side, is left to the kernel; one that takes nothing is reset. */
+ * side, is left to the kernel; one that takes nothing is reset. The first look, early, only sees
+ * how much waits: of most connections nothing is left by then. */
 void stream_look_closing(struct stream *s)
 {
     uint64_t pending = stream_pending(&s->duplex);
-    if (pending == 0 && s->is_finished) {
+    uint64_t linger_ms = s->options->linger_ms;
+    if (s->closing_pending == NOT_LOOKED) {
+        s->closing_pending = pending;
+        deadline_set(stream_scheduler(s), &s->deadline, linger_ms - linger_ms / LINGER_PART);
+    } else if (pending == 0 && s->is_finished) {
         stream_end(s);
     } else if (pending < s->closing_pending) {
         s->closing_pending = pending;

@@ -122,7 +122,7 @@ enum stream_socket_tail stream_socket_tail(int fd)
     if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
         return STREAM_TAIL_MOVING;
     if (info.tcpi_state == STATE_CLOSE)
-        return STREAM_TAIL_ACKED;
+        return STREAM_TAIL_DEAD;
     if (info.tcpi_unacked > 0 || info.tcpi_notsent_bytes == 0)
         return STREAM_TAIL_MOVING;
     /* One probe may be on its way. The kernel counts those since the peer's last answer. */

@@ -50,7 +50,8 @@ bool stream_socket_peer(int fd, struct ip_endpoint *out);
 size_t stream_socket_outstanding(int fd);
 
 enum stream_socket_tail {
-    STREAM_TAIL_ACKED,   /* the peer's kernel has all that was written, or the connection is dead */
+    STREAM_TAIL_ACKED,   /* the peer's kernel has all that was written */
+    STREAM_TAIL_DEAD,    /* it has not, and the connection is no more */
     STREAM_TAIL_MOVING,  /* bytes are under way, or unanswered */
     STREAM_TAIL_STALLED, /* the peer's window is closed, and it answers the probes */
     STREAM_TAIL_UNKNOWN, /* the window is closed, and probes are unanswered: as before */

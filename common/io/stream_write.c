@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -53,13 +54,15 @@ static void stream_write_failed(struct stream *s, int status)
  * (which confirms ours, as a rule), and now and then. */
 static void stream_settle_ack(struct stream *s, enum stream_socket_tail tail)
 {
-    if (tail != STREAM_TAIL_ACKED) {
+    if (tail != STREAM_TAIL_ACKED && tail != STREAM_TAIL_DEAD) {
         deadline_set(stream_scheduler(s), &s->deadline, s->flush_poll_ms);
         stream_look_rarer(s, ACK_POLL_MAX_MS);
         return;
     }
     s->awaits_ack = false;
-    int status = stream_socket_error(stream_fd(s));
+    s->is_acked = s->is_tcp && tail == STREAM_TAIL_ACKED;
+    /* Of a break behind that, reading tells, if it goes on. */
+    int status = s->is_acked && !s->has_ended ? 0 : stream_socket_error(stream_fd(s));
     if (status != 0) {
         stream_write_failed(s, status);
         return;
@@ -105,8 +108,11 @@ static ssize_t stream_try_write(struct stream *s, const struct span *spans, size
         count = WRITE_SPANS;
     for (size_t i = 0; i < count; i++)
         pieces[i] = (struct iovec){.iov_base = spans[i].data, .iov_len = spans[i].len};
+    const struct msghdr message = {.msg_iov = pieces, .msg_iovlen = count};
     do
-        n = count == 1 ? write(fd, spans[0].data, spans[0].len) : writev(fd, pieces, (int)count);
+        n = s->is_corked ? sendmsg(fd, &message, MSG_MORE | MSG_NOSIGNAL)
+            : count == 1 ? write(fd, spans[0].data, spans[0].len)
+                         : writev(fd, pieces, (int)count);
     while (n < 0 && errno == EINTR);
     if (n >= 0)
         return n;
@@ -191,7 +197,8 @@ static void stream_watch(struct stream *s, enum stream_socket_tail tail)
         s->is_user_timeout_lifted = is_to_lift;
         stream_socket_set_user_timeout(stream_fd(s), is_to_lift ? 0 : user_timeout_ms(s));
     }
-    if (tail != STREAM_TAIL_ACKED || !queue_is_empty(&s->outbox))
+    bool is_under_way = tail != STREAM_TAIL_ACKED && tail != STREAM_TAIL_DEAD;
+    if (is_under_way || !queue_is_empty(&s->outbox))
         stream_arm_watch(s);
 }
 
@@ -238,6 +245,12 @@ uint64_t stream_pending(const struct duplex *d)
     const struct stream *s = container_of(d, const struct stream, duplex);
     uint64_t waiting = queue_size(&s->outbox);
     return waiting + stream_socket_outstanding(stream_fd(s));
+}
+
+void stream_cork(struct duplex *d)
+{
+    struct stream *s = stream_of(d);
+    s->is_corked = s->is_tcp;
 }
 
 void stream_finish(struct duplex *d)

@@ -123,8 +123,13 @@ static uint64_t tap_pending(const struct duplex *d)
     return duplex_pending(container_of(d, const struct wire_tap, duplex)->lower);
 }
 
-static const struct duplex_ops tap_ops = {tap_write,  tap_finish, tap_abort,  tap_pause,
-                                          tap_resume, tap_close,  tap_pending};
+static void tap_cork(struct duplex *d)
+{
+    duplex_cork(tap_of(d)->lower);
+}
+
+static const struct duplex_ops tap_ops = {tap_write,  tap_finish, tap_abort,   tap_pause,
+                                          tap_resume, tap_close,  tap_pending, tap_cork};
 
 /* ---- the five events ---- */
 

@@ -46,14 +46,6 @@ void session_free(struct session *s)
     free(s);
 }
 
-static void write_text(struct duplex *to, const struct text *t)
-{
-    struct span span = {(uint8_t *)t->data, t->len};
-
-    assert(!t->overflowed);
-    duplex_write(to, &span, 1);
-}
-
 /* A client that is refused has nothing to do with a backend. */
 static struct access_entry refused_entry_of(const struct session *s)
 {
@@ -86,8 +78,8 @@ void session_refuse(struct session *s, int status, struct cause cause, const cha
     }
     text_init(&t, buffer, sizeof(buffer));
     ws_handshake_refuse(status, detail, &t);
-    write_text(s->opening->client, &t);
-    duplex_close(s->opening->client);
+    assert(!t.overflowed);
+    duplex_write_and_close(s->opening->client, (struct span){(uint8_t *)t.data, t.len});
     access_log_refused(&e, status, cause, detail);
     session_free(s);
 }

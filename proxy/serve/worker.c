@@ -30,7 +30,6 @@ static void dismiss(const struct worker *w, uint64_t id, struct duplex *client,
     struct text t;
     struct access_entry e = {.names = &access_log_serve, .conn = id, .client = arrival->name};
     struct cause cause = {.what = CAUSE_LIMIT};
-    struct span span;
 
     if (site_has_tls(w->host.site, arrival->at)) {
         duplex_abort(client, cause);
@@ -39,9 +38,7 @@ static void dismiss(const struct worker *w, uint64_t id, struct duplex *client,
     }
     text_init(&t, buffer, sizeof(buffer));
     ws_handshake_refuse(503, problem, &t);
-    span = (struct span){(uint8_t *)t.data, t.len};
-    duplex_write(client, &span, 1);
-    duplex_close(client);
+    duplex_write_and_close(client, (struct span){(uint8_t *)t.data, t.len});
     access_log_refused(&e, 503, cause, problem);
 }
 

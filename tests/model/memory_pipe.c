@@ -68,9 +68,9 @@ static uint64_t memory_pending(const struct duplex *d)
     return queue_size(&container_of(d, const struct memory_end, duplex)->out);
 }
 
-static const struct duplex_ops memory_ops = {memory_write,  memory_finish, memory_abort,
-                                             memory_pause,  memory_resume, memory_close,
-                                             memory_pending};
+static const struct duplex_ops memory_ops = {memory_write,   memory_finish, memory_abort,
+                                             memory_pause,   memory_resume, memory_close,
+                                             memory_pending, NULL};
 
 void memory_pipe_init(struct memory_pipe *p, size_t capacity)
 {

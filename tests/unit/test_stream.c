@@ -435,6 +435,82 @@ static void test_owner_may_leave_in_any_event(void **state)
     }
 }
 
+/* ---- Packets ---- */
+
+static unsigned segments_in(int fd)
+{
+    struct { /* struct tcp_info of <linux/tcp.h>, which goes on behind libc's */
+        struct tcp_info known;
+        uint64_t pacing_rate, max_pacing_rate, bytes_acked, bytes_received;
+        uint32_t segs_out, segs_in;
+    } info = {0};
+    socklen_t len = sizeof(info);
+    assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+    return info.segs_in;
+}
+
+/* Three writes and the end: one packet. Without cork() as many as there are calls. */
+static void test_last_words_share_a_packet_with_the_end(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        struct world w;
+        world_open(&w, STREAM_TCP, &kit_options);
+        unsigned before = segments_in(w.peer.fd);
+        if (i > 0)
+            duplex_cork(w.app.d);
+        for (int k = 0; k < 3; k++)
+            assert_false(app_write_pattern(&w.app, 100));
+        if (i < 2)
+            app_finish(&w.app);
+        else
+            app_close(&w.app);
+        peer_read(&w.peer);
+        assert_int_equal(w.peer.got, 300);
+        assert_int_equal(w.peer.read_error, 0);
+        assert_int_equal(segments_in(w.peer.fd) - before, i == 0 ? 4 : 1);
+        world_end(&w);
+    }
+}
+
+/* ---- Numbers ---- */
+
+/* A number comes back with another socket: also at once, and beside more sockets than there are
+ * poll handles kept. */
+static void test_sockets_of_one_number_after_another(void **state)
+{
+    (void)state;
+    enum { OTHERS = 300, TIMES = 1000 };
+    struct loop *l = loop_new();
+    int others[OTHERS][2];
+    for (int i = 0; i < OTHERS; i++)
+        kit_unix_pair(others[i]);
+    for (int i = 0; i < TIMES; i++) {
+        struct app app = {0};
+        int fds[2];
+        kit_unix_pair(fds);
+        app_open(&app, l, fds[0], STREAM_UNIX, &kit_options);
+        app_resume(&app);
+        struct peer peer = {.fd = fds[1]};
+        peer_write(&peer, 10);
+        KIT_WAIT(l, app.got == 10);
+        app_abort(&app);
+        close(fds[1]);
+        close(others[i % OTHERS][0]); /* so that the next number is another one */
+        close(others[i % OTHERS][1]);
+        if (i % 2 == 0)
+            KIT_WAIT(l, app.releases == 1);
+        kit_unix_pair(others[i % OTHERS]);
+        KIT_WAIT(l, app.releases == 1);
+        assert_false(app.is_wrong);
+    }
+    for (int i = 0; i < OTHERS; i++) {
+        close(others[i][0]);
+        close(others[i][1]);
+    }
+    loop_free(l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -455,6 +531,8 @@ int main(void)
         cmocka_unit_test(test_loop_free_with_streams_in_every_state),
         cmocka_unit_test(test_reset_streams_releases_without_events),
         cmocka_unit_test(test_owner_may_leave_in_any_event),
+        cmocka_unit_test(test_last_words_share_a_packet_with_the_end),
+        cmocka_unit_test(test_sockets_of_one_number_after_another),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
