@@ -189,6 +189,11 @@ class Program:
         assert self.wait_exit() == status, f"exit {self.process.returncode}\n{text}"
         assert not self.odd_lines, f"stderr has more than records:\n{text}"
 
+    def check_stopped(self) -> None:
+        """Exit 0, nothing leaked, and the last record says so."""
+        self.check_exit(0)
+        assert self.records[-1]["msg"] == "stopped"
+
     def kill(self) -> None:
         if self.process.poll() is None:
             self.process.kill()

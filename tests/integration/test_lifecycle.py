@@ -25,12 +25,6 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def stopped(proxy: Proxy) -> None:
-    """Exit 0, nothing leaked, and the last record says so."""
-    proxy.check_exit(0)
-    assert proxy.records[-1]["msg"] == "stopped"
-
-
 def is_refused(address: str) -> bool:
     try:
         dial(address).close()
@@ -48,7 +42,7 @@ def is_refused(address: str) -> bool:
 def test_66_stops_when_idle(rig: Rig, number: signal.Signals) -> None:
     proxy = rig.proxy(rig.backend())
     proxy.signal(number)
-    stopped(proxy)
+    proxy.check_stopped()
     assert proxy.find("draining")[0]["connections"] == 0
 
 
@@ -68,7 +62,7 @@ def test_66_drains(rig: Rig, carrier: str) -> None:
     got = client.collect()
     assert (got.close, got.digest) == (1000, sha256(reply))
     client.sock.close()
-    stopped(proxy)
+    proxy.check_stopped()
     assert proxy.find("closed")[0]["cause"] == "ok"
 
 
@@ -85,7 +79,7 @@ def test_66_drain_deadline(rig: Rig, carrier: str) -> None:
     assert connection.wait_end() == "reset"
     client.collect()
     client.sock.close()
-    stopped(proxy)
+    proxy.check_stopped()
     record = proxy.find("closed")[0]
     assert (record["cause"], record["at"]) == ("shutdown", "proxy")
 
@@ -99,7 +93,7 @@ def test_66_second_signal_ends_at_once(rig: Rig) -> None:
     proxy.signal()
     started = time.monotonic()
     assert client.expect("close").number == 1001
-    stopped(proxy)
+    proxy.check_stopped()
     assert time.monotonic() - started < 5
     assert connection.wait_end() == "reset"
 
@@ -115,7 +109,7 @@ def test_66_drain_refuses_who_is_still_shaking_hands(rig: Rig) -> None:
     assert response.status == 503 and response.get("Retry-After")
     client.read_rest()
     client.sock.close()
-    stopped(proxy)
+    proxy.check_stopped()
 
 
 def test_66_drain_while_connecting(rig: Rig, deaf_tcp_address: str) -> None:
@@ -126,7 +120,7 @@ def test_66_drain_while_connecting(rig: Rig, deaf_tcp_address: str) -> None:
     proxy.signal()
     assert client.read_response().status == 503
     client.sock.close()
-    stopped(proxy)
+    proxy.check_stopped()
 
 
 @pytest.mark.parametrize("stalled", ["client", "backend"])
@@ -149,7 +143,7 @@ def test_69_exit_during_a_flush(rig: Rig, stalled: str, signals: int) -> None:
     if signals == 2:
         proxy.signal()
     started = time.monotonic()
-    stopped(proxy)
+    proxy.check_stopped()
     assert time.monotonic() - started < 5
     assert proxy.find("closed")[0]["cause"] == "shutdown"
 
@@ -159,7 +153,7 @@ def test_69_exit_right_after_start(rig: Rig) -> None:
     for _ in range(5):
         proxy = Proxy(rig.backend().address)
         proxy.signal()
-        stopped(proxy)
+        proxy.check_stopped()
 
 
 # ---- starting badly ----
@@ -296,7 +290,7 @@ def test_68_stale_unix_socket_is_replaced_and_a_live_one_refused(rig: Rig) -> No
     rig.client(f"unix:{path}").drop()
     proxy.wait_idle()
     proxy.signal()
-    stopped(proxy)
+    proxy.check_stopped()
     assert not path.exists(), "its socket file goes with it"
 
 

@@ -14,7 +14,7 @@ import pytest
 from backend import answer_at_end, echo
 from config import serve, write
 from manager import Manager, handing_over
-from proxy import Program, Proxy
+from proxy import Proxy
 from rig import Rig, over_both
 from status import watched
 from support import KIB, dial, is_sanitized, open_files, payload, sha256, wait_until
@@ -203,11 +203,6 @@ def test_67_reload_that_comes_all_the_time(rig: Rig) -> None:
 # ---- the end ----
 
 
-def stopped(proxy: Program) -> None:
-    proxy.check_exit(0)
-    assert proxy.records[-1]["msg"] == "stopped"
-
-
 @over_both
 def test_66_all_workers_drain(rig: Rig) -> None:
     reply = payload(100 * KIB, 3)
@@ -223,7 +218,7 @@ def test_66_all_workers_drain(rig: Rig) -> None:
         got = client.collect()
         assert (got.close, got.digest) == (1000, sha256(reply))
         client.sock.close()
-    stopped(proxy)
+    proxy.check_stopped()
     assert [record["cause"] for record in proxy.find("closed")] == ["ok"] * MANY
     assert len(proxy.find("draining")) == 1
 
@@ -240,7 +235,7 @@ def test_66_all_workers_end_what_is_left(rig: Rig, how: str) -> None:
     for client in clients:
         assert client.expect("close").number == 1001
         client.sock.close()
-    stopped(proxy)
+    proxy.check_stopped()
     assert [record["cause"] for record in proxy.find("closed")] == ["shutdown"] * MANY
 
 
@@ -260,7 +255,7 @@ def test_66_workers_without_connections_wait_for_the_others(rig: Rig, held: str)
         client.fin()
         client.collect()
         client.sock.close()
-    stopped(proxy)
+    proxy.check_stopped()
 
 
 def test_69_exit_while_others_are_asked(rig: Rig) -> None:
@@ -283,7 +278,7 @@ def test_69_exit_while_others_are_asked(rig: Rig) -> None:
     for client in clients:
         assert client.expect("close").number == 1001
         client.sock.close()
-    stopped(proxy)
+    proxy.check_stopped()
     stop.set()
     for scraper in scrapers:
         scraper.join()
