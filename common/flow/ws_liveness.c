@@ -11,6 +11,13 @@ static bool owes_pong(const struct ws_duplex *w)
            w->sender.unconfirmed <= WS_READ_AHEAD;
 }
 
+/* In that time, or when the next ping is due: the pong that holds it up may have come by then. */
+static void look_again(struct ws_duplex *w, uint64_t left_ms)
+{
+    uint64_t interval_ms = w->times.ping_interval_ms;
+    ws_timer_set(w, WS_TIMER_PING, left_ms < interval_ms ? left_ms : interval_ms);
+}
+
 /* Fires when a pong should be there, and when the next ping is due. */
 void ws_liveness_fire_ping(struct ws_duplex *w)
 {
@@ -25,7 +32,7 @@ void ws_liveness_fire_ping(struct ws_duplex *w)
         if (waited_ms >= timeout_ms)
             ws_duplex_break_for(w, CAUSE_PING_TIMEOUT, 0);
         else
-            ws_timer_set(w, WS_TIMER_PING, timeout_ms - waited_ms);
+            look_again(w, timeout_ms - waited_ms);
     } else if (since_ms < interval_ms) {
         ws_timer_set(w, WS_TIMER_PING, interval_ms - since_ms);
     } else {
@@ -33,8 +40,7 @@ void ws_liveness_fire_ping(struct ws_duplex *w)
         w->awaits_pong = !w->sender.is_lower_full;
         if (w->awaits_pong)
             ws_sender_ping(&w->sender);
-        bool is_timeout_first = timeout_ms > 0 && timeout_ms < interval_ms;
-        ws_timer_set(w, WS_TIMER_PING, is_timeout_first ? timeout_ms : interval_ms);
+        look_again(w, timeout_ms > 0 ? timeout_ms : interval_ms);
     }
 }
 

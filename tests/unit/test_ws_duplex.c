@@ -917,7 +917,7 @@ static void test_53_pongs_wait_for_a_full_transport_and_only_the_last_is_kept(vo
     expect_told("DRAIN;");
 }
 
-static void open_with_pings(void)
+static void open_with_pings_every(uint64_t interval_ms, uint64_t timeout_ms)
 {
     open_with(WS_SERVER, WS_EXTENSION, "");
     near.is_over = true;
@@ -929,12 +929,38 @@ static void open_with_pings(void)
     memory_pipe_init(&lower, 100000);
     duplex_own(&lower.end[0].duplex, &far_events, NULL);
     duplex_resume(&lower.end[0].duplex);
-    config.ping_interval_ms = 25000;
-    config.ping_timeout_ms = 20000;
+    config.ping_interval_ms = interval_ms;
+    config.ping_timeout_ms = timeout_ms;
     ws = ws_duplex_new(&scheduler, &lower.end[1].duplex, WS_SERVER, WS_EXTENSION, &config,
                        (struct span){NULL, 0});
     duplex_own(ws, &near_events, NULL);
     duplex_resume(ws);
+}
+
+static void open_with_pings(void)
+{
+    open_with_pings_every(25000, 20000);
+}
+
+/* One that is awaited when the next ping is due: that one goes out when it has come. */
+static void test_62_a_late_pong_does_not_put_off_pings_for_long(void **state)
+{
+    (void)state;
+    open_with_pings_every(300, 20000);
+    wait_ms(300);
+    expect_wire("89 00 ");
+    for (int i = 0; i < 10; i++)
+        wait_ms(300);
+    expect_wire("89 00 ");
+    text_frame(0x8a, "");
+    wait_ms(300);
+    expect_wire("89 00 89 00 ");
+    for (int i = 0; i < 66; i++)
+        wait_ms(300);
+    expect_told("");
+    wait_ms(300);
+    expect_told("ABORT;");
+    assert_int_equal(near.cause.what, CAUSE_PING_TIMEOUT);
 }
 
 static void test_62_an_unanswered_ping_is_a_break(void **state)
@@ -1132,6 +1158,7 @@ int main(void)
         ws_test(test_messages_that_come_together_are_told_together),
         ws_test(test_pause_from_within_on_data),
         ws_test(test_53_pongs_wait_for_a_full_transport_and_only_the_last_is_kept),
+        ws_test(test_62_a_late_pong_does_not_put_off_pings_for_long),
         ws_test(test_62_an_unanswered_ping_is_a_break),
         ws_test(test_62_a_peer_held_up_by_its_own_sink_owes_no_pong),
         ws_test(test_our_own_pause_is_not_counted_against_the_peer),
