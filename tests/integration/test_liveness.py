@@ -112,8 +112,8 @@ def test_62_pong_delayed_behind_data(rig: Rig, carrier: str) -> None:
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_62_client_busy_with_what_we_sent_is_not_killed(rig: Rig, carrier: str) -> None:
     """It does not read for more than two ping timeouts, with megabytes on their way to it."""
+    data = payload(10 * MIB, 6) * 2  # takes a while: before there are pings to answer
     proxy, client, connection = start(rig, carrier, *ANSWERED)
-    data = payload(10 * MIB, 6) * 2
     connection.send_in_background(data, then=connection.finish)
     time.sleep(2.5)  # the subject of the test
     assert not proxy.find("closed")

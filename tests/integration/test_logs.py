@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 from backend import echo
-from rig import Rig
+from rig import Rig, one_worker
 from support import default_binary
 from wsclient import CARRIERS, request
 
@@ -199,6 +199,7 @@ def test_connections_are_numbered_and_logged_once(rig: Rig) -> None:
     assert sorted(numbers) == list(range(1, 31))
 
 
+@one_worker  # the file is there before further workers are
 def test_log_level_keeps_the_rest_quiet(rig: Rig) -> None:
     """At "error" even the start says nothing, so the address must be known: a unix socket."""
     path = rig.directory / "front.sock"

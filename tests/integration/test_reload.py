@@ -13,7 +13,7 @@ from certificates import Certificates, Pair, certificates
 from proxy import Program, Proxy
 from rig import Rig, over_wss
 from support import KIB, dial, payload, sha256
-from tunnel import local, start_tunnel
+from tunnel import local, local_end, start_tunnel
 from wsclient import WsClient
 
 LOOKS = ("--reload-interval", "100ms")
@@ -199,7 +199,7 @@ def test_67_authorities_of_a_tunnel(rig: Rig, tmp_path: Path, how: str) -> None:
     ca = tmp_path / "ca.pem"
     replace(ca, certificates().other_ca)
     tunnel = start_tunnel(rig, rig.proxy(rig.backend(script=echo)).address, "--ca-file", str(ca), *interval(how))
-    local(rig, tunnel)
+    assert local_end(rig, tunnel) == "reset"
     assert tunnel.wait_failed()["cause"] == "tls-failed"
     replace(ca, certificates().ca)
     reload(tunnel, how)
