@@ -37,7 +37,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="5; quick: 1")
     parser.add_argument("--seconds", type=int, help="of each measurement: 3; quick: 1")
     parser.add_argument("--only", default=",".join(PARTS), help="parts: %(default)s")
-    parser.add_argument("--subjects", help=f"{SUBJECTS} (quick: tidegate,nginx); also tidegate-2: two workers; tidegate=BUILD")
+    parser.add_argument("--subjects", help=f"{SUBJECTS} (quick: tidegate,nginx); also tidegate-2: two workers; tidegate-2-on-1: two that share a CPU; tidegate=BUILD")
     parser.add_argument("--reference", default="nginx", help="whose figures ratios are to; default: %(default)s")
     parser.add_argument("--build", type=Path, help="a meson folder (default: one is built)")
     parser.add_argument("--tls", action="store_true", help="bulk, trips and connections over TLS, too")

@@ -56,6 +56,7 @@ class Subject:
     kind: str
     build: Path = Path()
     workers: int = 0  # 0: the program has no such option
+    shares_cpu: bool = False  # all workers have one
 
     @property
     def is_raw(self) -> bool:
@@ -66,7 +67,9 @@ class Subject:
         return self.kind in ("tidegate", "nginx", "haproxy")
 
     def cpus(self) -> Sequence[int]:
-        return range(os.cpu_count() or 1)[: self.workers] if self.workers > 1 else [kit.PROXY_CPU]
+        if self.workers > 1 and not self.shares_cpu:
+            return range(os.cpu_count() or 1)[: self.workers]
+        return [kit.PROXY_CPU]
 
     def version(self) -> str:
         programs = {
@@ -120,19 +123,20 @@ def has_workers(build: Path) -> bool:
 
 
 def parse(text: str, build: Path) -> Subject:
-    """tidegate, tidegate-2 (two workers), either with =BUILD; or a peer's name."""
+    """tidegate, tidegate-2 (two workers), tidegate-2-on-1 (which share a CPU), any of them with =BUILD; or a
+    peer's name."""
     name, _, folder = text.partition("=")
-    if name in ("tidegate", "tidegate-2"):
+    if name in ("tidegate", "tidegate-2", "tidegate-2-on-1"):
         own = Path(folder) if folder else build
-        workers = 2 if name == "tidegate-2" else 1
+        workers = 1 if name == "tidegate" else 2
         if not has_workers(own):
             if workers > 1:
                 raise ValueError(f"{text}: this tidegate has no --workers")
             workers = 0
-        return Subject(text, "tidegate", own, workers)
+        return Subject(text, "tidegate", own, workers, name.endswith("-on-1"))
     if name in ("nginx", "haproxy", "haproxy-splice", "websockify") and not folder:
         return Subject(text, name)
-    raise ValueError(f"{text}: unknown subject (tidegate tidegate-2 nginx haproxy haproxy-splice websockify)")
+    raise ValueError(f"{text}: unknown subject (tidegate tidegate-2 tidegate-2-on-1 nginx haproxy haproxy-splice websockify)")
 
 
 def free_port() -> int:
