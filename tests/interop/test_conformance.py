@@ -273,7 +273,7 @@ def test_84_masks_are_fresh() -> None:
 
 @pytest.mark.parametrize("is_quiet", [True, False], ids=["quiet", "pinged"])
 def test_51_sender_is_held_back_while_its_echo_is_not_read(server: Server, is_quiet: bool) -> None:
-    total, piece = 64 << 20, octets(1 << 20)
+    total, piece = 128 << 20, octets(1 << 20)  # more than kernels hold: tcp_rmem, twice, may be 32 MiB each
     with server.dial() as sock:
         heard = Heard(from_client=False)
         heard.feed(open_as_client(sock))
@@ -286,7 +286,7 @@ def test_51_sender_is_held_back_while_its_echo_is_not_read(server: Server, is_qu
         sock.setblocking(False)
         while select.select([], [sock], [], 1.0)[1]:
             sent += sock.send(wire[sent : sent + (1 << 18)])
-        assert sent < len(wire) // 2, "nothing held the sender back"
+        assert sent < len(wire), "nothing held the sender back"
         assert server.resident_bytes() - before < 4 << 20
         sock.settimeout(PATIENCE)
         writer = threading.Thread(target=write_all, args=(sock, wire[sent:], None))
