@@ -12,7 +12,7 @@ import time
 import pytest
 from backend import answer_at_end
 from proxy import Proxy
-from rig import Rig, over_both, over_ws
+from rig import Rig, one_worker, over_both, over_ws
 from support import MIB, default_binary, dial, payload, sha256, wait_until
 from wsclient import CARRIERS, HALF_CLOSE_CARRIERS, request
 
@@ -98,6 +98,7 @@ def test_66_second_signal_ends_at_once(rig: Rig) -> None:
     assert connection.wait_end() == "reset"
 
 
+@one_worker  # which has read what came first
 def test_66_drain_refuses_who_is_still_shaking_hands(rig: Rig) -> None:
     proxy = rig.proxy(rig.backend())
     client = rig.dial(proxy)
