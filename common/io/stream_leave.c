@@ -101,7 +101,7 @@ void stream_poll_flush(struct stream *s)
 {
     uint64_t now_ms = stream_scheduler(s)->now_ms;
     bool is_flushed = queue_is_empty(&s->outbox) &&
-                      (!s->is_tcp || stream_socket_tail(stream_fd(s)) <= STREAM_TAIL_DEAD);
+                      (!s->is_tcp || !stream_socket_is_under_way(stream_socket_tail(stream_fd(s))));
     if (is_flushed || now_ms >= s->linger_until_ms) {
         stream_reset(s);
         return;

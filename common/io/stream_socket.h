@@ -57,6 +57,11 @@ enum stream_socket_tail {
     STREAM_TAIL_UNKNOWN, /* the window is closed, and probes are unanswered: as before */
 };
 
+static inline bool stream_socket_is_under_way(enum stream_socket_tail tail)
+{
+    return tail != STREAM_TAIL_ACKED && tail != STREAM_TAIL_DEAD;
+}
+
 /* How the bytes that the kernel has taken fare. TCP only. Two system calls if there are such. */
 enum stream_socket_tail stream_socket_tail(int fd);
 

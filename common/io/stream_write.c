@@ -54,7 +54,7 @@ static void stream_write_failed(struct stream *s, int status)
  * (which confirms ours, as a rule), and now and then. */
 static void stream_settle_ack(struct stream *s, enum stream_socket_tail tail)
 {
-    if (tail != STREAM_TAIL_ACKED && tail != STREAM_TAIL_DEAD) {
+    if (stream_socket_is_under_way(tail)) {
         deadline_set(stream_scheduler(s), &s->deadline, s->flush_poll_ms);
         stream_look_rarer(s, ACK_POLL_MAX_MS);
         return;
@@ -197,8 +197,7 @@ static void stream_watch(struct stream *s, enum stream_socket_tail tail)
         s->is_user_timeout_lifted = is_to_lift;
         stream_socket_set_user_timeout(stream_fd(s), is_to_lift ? 0 : user_timeout_ms(s));
     }
-    bool is_under_way = tail != STREAM_TAIL_ACKED && tail != STREAM_TAIL_DEAD;
-    if (is_under_way || !queue_is_empty(&s->outbox))
+    if (stream_socket_is_under_way(tail) || !queue_is_empty(&s->outbox))
         stream_arm_watch(s);
 }
 
