@@ -100,7 +100,8 @@ void ws_duplex_forget_lower(struct ws_duplex *w)
     w->sender.lower = NULL;
 }
 
-void ws_duplex_close_lower(struct ws_duplex *w)
+/* In an orderly way. Harmless if it is gone. */
+static void close_lower(struct ws_duplex *w)
 {
     if (w->sender.lower == NULL)
         return;
@@ -111,7 +112,7 @@ void ws_duplex_close_lower(struct ws_duplex *w)
 
 void ws_duplex_leave(struct ws_duplex *w)
 {
-    ws_duplex_close_lower(w);
+    close_lower(w);
     ws_duplex_die(w);
 }
 
@@ -122,7 +123,7 @@ void ws_duplex_send_close_and_leave(struct ws_duplex *w, uint16_t code, const ch
     if (w->sender.lower != NULL)
         duplex_cork(w->sender.lower);
     ws_sender_close(&w->sender, code, reason);
-    ws_duplex_close_lower(w);
+    close_lower(w);
 }
 
 void ws_duplex_break(struct ws_duplex *w, struct cause cause)

@@ -108,9 +108,6 @@ void ws_duplex_die(struct ws_duplex *w);
 /* The lower has broken. */
 void ws_duplex_forget_lower(struct ws_duplex *w);
 
-/* Closes the lower in an orderly way. Harmless if it is gone. */
-void ws_duplex_close_lower(struct ws_duplex *w);
-
 /* Close goes out behind what was sent, then the transport ends in an orderly way so that it is
  * read. */
 void ws_duplex_send_close_and_leave(struct ws_duplex *w, uint16_t code, const char *reason);
