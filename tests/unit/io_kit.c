@@ -35,7 +35,7 @@ static void on_alarm(struct deadline *d)
     loop_stop(a->loop);
 }
 
-static bool run_for(struct loop *l, uint64_t ms)
+bool kit_run_for(struct loop *l, uint64_t ms)
 {
     struct alarm a = {.loop = l};
     deadline_init(&a.deadline, on_alarm);
@@ -47,7 +47,7 @@ static bool run_for(struct loop *l, uint64_t ms)
 
 void kit_turn(struct loop *l)
 {
-    run_for(l, 100);
+    kit_run_for(l, 100);
 }
 
 uint64_t kit_run_dry(struct loop *l, uint64_t limit_ms)
@@ -56,7 +56,7 @@ uint64_t kit_run_dry(struct loop *l, uint64_t limit_ms)
     while (loop_open_streams(l) > 0) {
         if (kit_now_ms() - start_ms > limit_ms)
             fail_msg("%u streams still open after %u ms", loop_open_streams(l), (unsigned)limit_ms);
-        run_for(l, 1000);
+        kit_run_for(l, 1000);
     }
     return kit_now_ms() - start_ms;
 }

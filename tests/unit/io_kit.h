@@ -32,7 +32,11 @@ uint64_t kit_now_ms(void);
         }                                                                                          \
     } while (0)
 
-/* Runs the loop until something stops it, 100 ms at most. */
+/* Runs the loop until something stops it or nothing is open, `ms` at most: true if that was what
+ * ended it. */
+bool kit_run_for(struct loop *l, uint64_t ms);
+
+/* The same, 100 ms at most. */
 void kit_turn(struct loop *l);
 
 /* Runs the loop until nothing is open, which must be within `limit_ms`. Returns how long it took.

@@ -115,30 +115,6 @@ static void place_open(struct place *p, void (*on_entered)(struct place *p))
     p->client = dial(p->http);
 }
 
-/* Fails the test if the loop has not returned by itself in time. */
-struct limit {
-    struct deadline deadline;
-    struct loop *l;
-    bool is_over;
-};
-
-static void on_limit(struct deadline *d)
-{
-    struct limit *limit = container_of(d, struct limit, deadline);
-    limit->is_over = true;
-    loop_stop(limit->l);
-}
-
-static void run_out(struct loop *l)
-{
-    struct limit limit = {.l = l};
-    deadline_init(&limit.deadline, on_limit);
-    deadline_set(loop_scheduler(l), &limit.deadline, 5000);
-    loop_run(l);
-    deadline_clear(loop_scheduler(l), &limit.deadline);
-    assert_false(limit.is_over);
-}
-
 static void place_end(struct place *p)
 {
     pthread_join(p->thread, NULL);
@@ -163,7 +139,7 @@ static void test_69_the_other_loop_ends_while_it_makes_a_piece(void **state)
     (void)state;
     struct place p;
     place_open(&p, close_and_dismiss);
-    run_out(p.here);
+    assert_false(kit_run_for(p.here, 5000));
     place_end(&p);
     assert_int_equal(p.asked, 1);
 }
@@ -182,7 +158,7 @@ static void test_the_client_leaves_while_a_piece_is_made(void **state)
     place_open(&p, leave);
     KIT_WAIT(p.here, p.freed == 1);
     close_and_dismiss(&p);
-    run_out(p.here);
+    assert_false(kit_run_for(p.here, 5000));
     place_end(&p);
 }
 
@@ -200,7 +176,7 @@ static void test_pieces_are_joined(void **state)
     place_open(&p, nothing);
     KIT_WAIT(p.here, p.freed == 1);
     close_and_dismiss(&p);
-    run_out(p.here);
+    assert_false(kit_run_for(p.here, 5000));
     for (ssize_t n = 1; n > 0; used += (size_t)(n > 0 ? n : 0))
         n = read(p.client, got + used, sizeof(got) - 1 - used);
     got[used] = '\0';
